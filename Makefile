@@ -1,0 +1,60 @@
+# The few verbs of this project; CI runs `lint` and `test`. `make` alone tells what there is.
+# They need Python 3.11 or newer and nothing else: the first one makes a virtual environment in .venv from the lock
+# file (with uv where it is installed, else with venv and pip).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format pictures lock clean
+
+help: ## Tell what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  ARGS="..." is handed on, for example: make demo ARGS="--headless --duration 30"'
+
+demo: $(READY) ## See it work: real Kafka, simulated Axle, traffic, and a charger service that checks us
+	@$(BIN)/axle-processor demo $(ARGS)
+
+test: $(READY) ## All tests, on a real broker that they start themselves
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: $(READY) ## Only the tests that need no broker
+	@$(BIN)/pytest -m "not kafka" $(ARGS)
+
+lint: $(READY) ## Style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: make format"; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY) ## Put the code into shape
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+pictures: $(READY) ## Draw the pictures of the documentation anew
+	@$(BIN)/python docs/pictures/timeline.py
+
+lock: ## Pin all dependencies anew (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
+	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --quiet --upgrade --output-file requirements.lock
+
+clean: ## Remove the virtual environment and all caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache .coverage
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; name yours: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "making $(VENV) from requirements.lock (once)" >&2
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --clear --python $(PYTHON) $(VENV) && \
+		uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock && \
+		uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .; \
+	else \
+		$(PYTHON) -m venv --clear $(VENV) && \
+		$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock && \
+		$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+	fi
+	@touch $(READY)

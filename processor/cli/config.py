@@ -1,0 +1,16 @@
+"""`axle-processor config env`: every variable there is."""
+
+import orjson
+
+from processor.settings import variables
+
+
+def config_verb(*, as_json: bool) -> int:
+    """Print the table. Returns the exit code."""
+    rows = [{"name": name, "default": str(default), "about": about} for name, about, default in variables()]
+    if as_json:
+        print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    for row in rows:
+        print(f"{row['name']}={row['default']}\n    {row['about']}")
+    return 0

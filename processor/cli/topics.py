@@ -1,0 +1,34 @@
+"""`axle-processor topics plan|apply`: the topics as code, against the brokers of the settings."""
+
+import sys
+
+import orjson
+from confluent_kafka.admin import AdminClient
+
+from processor.cli.wiring import connection, topic_names
+from processor.settings import SettingsWrong, load
+from processor.shell.topics import DEFAULT_PARTITIONS, TopicsFailed, apply, plan, wanted_topics
+
+
+def topics_verb(*, apply_changes: bool, as_json: bool) -> int:
+    """Show, or also carry out, what is missing. Returns the exit code."""
+    try:
+        settings = load()
+    except SettingsWrong as wrong:
+        print(f"configuration: {wrong}", file=sys.stderr)
+        return 3
+    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers, **connection(settings)})
+    try:
+        changes = plan(admin, wanted_topics(topic_names(settings), DEFAULT_PARTITIONS))
+        if apply_changes:
+            apply(admin, changes)
+    except TopicsFailed as failure:
+        print(f"kafka: {failure}", file=sys.stderr)
+        return 4
+    if as_json:
+        print(orjson.dumps([str(change) for change in changes]).decode())
+    else:
+        for change in changes:
+            print(change)
+        print("all topics are as they should be" if not changes else f"{len(changes)} differences", file=sys.stderr)
+    return 0

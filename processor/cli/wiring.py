@@ -1,0 +1,105 @@
+"""Settings to values: the one place where the environment's words become what the shell is built from."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from processor.core.rules import Rules
+from processor.core.schedule import MINUTE_MS
+from processor.settings import Settings, SettingsWrong
+from processor.shell.axle_client import AxleAccount
+from processor.shell.service import ServiceConfig
+from processor.shell.topics import TopicNames
+
+
+def service_config(settings: Settings) -> ServiceConfig:
+    """What `run` runs. Raises SettingsWrong."""
+    try:
+        return ServiceConfig(
+            bootstrap_servers=settings.kafka.bootstrap_servers,
+            axle=_account(settings),
+            topics=topic_names(settings),
+            group_id=settings.kafka.group_id,
+            instance_id=settings.kafka.instance_id,
+            environment=settings.environment,
+            start_from=settings.kafka.start_from,
+            session_timeout_ms=round(settings.kafka.session_timeout_seconds * 1000),
+            transaction_timeout_ms=round(settings.kafka.transaction_timeout_seconds * 1000),
+            calls_max=settings.axle.calls_max,
+            http_host=settings.http.host,
+            http_port=settings.http.port,
+            rules=_rules(settings),
+            connection=connection(settings),
+        )
+    except ValueError as error:
+        raise SettingsWrong(str(error)) from error
+
+
+def topic_names(settings: Settings) -> TopicNames:
+    """What the topics are called."""
+    return TopicNames(**settings.topics.model_dump())
+
+
+def connection(settings: Settings) -> dict[str, str]:
+    """librdkafka's security settings."""
+    kafka = settings.kafka
+    password = kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+    given = {
+        "security.protocol": kafka.security_protocol,
+        "sasl.mechanism": kafka.sasl_mechanism,
+        "sasl.username": kafka.sasl_username,
+        "sasl.password": password,
+        "ssl.ca.location": kafka.ssl_ca_location,
+    }
+    return {**{name: value for name, value in given.items() if value is not None}, **kafka.extra}
+
+
+def _account(settings: Settings) -> AxleAccount:
+    axle = settings.axle
+    password = axle.password.get_secret_value()
+    if axle.password_file:
+        try:
+            password = axle.password_file.read_text().strip()
+        except OSError as error:
+            raise SettingsWrong(
+                f"AXLE_PROCESSOR_AXLE__PASSWORD_FILE: {error.strerror}: {axle.password_file}"
+            ) from error
+    if not axle.username or not password:
+        raise SettingsWrong(
+            "AXLE_PROCESSOR_AXLE__USERNAME and AXLE_PROCESSOR_AXLE__PASSWORD (or __PASSWORD_FILE) must be set: "
+            "the account that Axle gave you; `axle-sim` accepts any"
+        )
+    return AxleAccount(axle.base_url, axle.username, password, axle.deadline_seconds)
+
+
+def _rules(settings: Settings) -> Rules:
+    pauses = settings.pauses
+    give_up = settings.axle.give_up_after_seconds
+    return Rules(
+        pause_min_ms=round(pauses.min_minutes * MINUTE_MS),
+        pause_max_ms=round(pauses.max_minutes * MINUTE_MS),
+        pauses_total_max_ms=round(pauses.total_max_minutes * MINUTE_MS),
+        pauses_count_max=pauses.count_max,
+        lead_ms=round(pauses.lead_seconds * 1000),
+        give_up_after_ms=None if give_up is None else round(give_up * 1000),
+        secret=settings.privacy.key.get_secret_value().encode(),
+    )
+
+
+def set_up_log(level: str, form: str) -> None:
+    """Structured logs on stderr: for people on a terminal, JSON lines elsewhere."""
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    tail = [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *tail,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

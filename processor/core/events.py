@@ -1,0 +1,230 @@
+"""What happened: the only things that `decide` is ever told.
+
+Three families, all immutable: what the platform says (`PlugIn`, `UserBoost`, `ConsentWithdrawn`, `Unreadable`), what
+Axle answers (`Onboarded` ... `CallFailed`), and that time passed (`Due`). No behaviour lives here. Times are UTC
+milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead of the broker's clock was set back to
+it before it got here, so the core never doubts a time again.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from processor.core.schedule import Schedule
+
+
+class Input(StrEnum):
+    """The kinds of input that the platform sends; what a record says it was caused by."""
+
+    PLUG_IN = "PLUG_IN"
+    USER_BOOST = "USER_BOOST"
+    CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
+
+
+class BoostAction(StrEnum):
+    """What a driver did in the app."""
+
+    BOOST = "BOOST"
+    SCHEDULE_CHANGED = "SCHEDULE_CHANGED"
+    BOOST_CANCELLED = "BOOST_CANCELLED"
+    UNKNOWN = "UNKNOWN"
+
+
+class WithdrawalReason(StrEnum):
+    """Why a site or a charger leaves. Whatever we do not know is a withdrawal of the site: privacy wins."""
+
+    CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
+    CHARGER_DISCONNECTED = "CHARGER_DISCONNECTED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an input record stood. It names the one outcome that the record gets."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What Axle needs to know of a household. Personal data: kept only while an onboarding is owed."""
+
+    mpan: str
+    postcode: str
+    street_address: str
+    boundary_meter_consent_at_ms: int
+    consented_at_ms: int
+    email: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlugIn:
+    """A car was plugged in, with the charging schedule that its driver has set."""
+
+    event_id: str
+    occurred_at_ms: int
+    source: Source
+    site_id: str
+    charger_id: str
+    schedule: Schedule
+    power_kw: float | None = None
+    enrolment: Enrolment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserBoost:
+    """A driver boosted, cancelled a boost, or changed the schedule.
+
+    `boost_until_ms` is set for BOOST alone (an open end was closed when the record was read); `schedule` where the
+    action carries a new base schedule.
+    """
+
+    event_id: str
+    occurred_at_ms: int
+    source: Source
+    site_id: str
+    charger_id: str
+    action: BoostAction
+    boost_until_ms: int | None = None
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentWithdrawn:
+    """A household withdrew its consent, or one of its chargers was disconnected."""
+
+    event_id: str
+    occurred_at_ms: int
+    source: Source
+    site_id: str
+    charger_id: str | None = None
+    reason: WithdrawalReason = WithdrawalReason.CONSENT_WITHDRAWN
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A driver did something that broke a rule of the input contract, at a charger that we could still read.
+
+    The driver's wish is unknown, so no pause may stand in its way (the *halted* register).
+    """
+
+    event_id: str
+    occurred_at_ms: int
+    source: Source
+    site_id: str
+    charger_id: str
+    kind: Input
+
+
+Action = PlugIn | UserBoost | Unreadable
+"""What a driver does at one charger."""
+
+
+class Refusal(StrEnum):
+    """Why Axle said no, as far as it makes a difference to us."""
+
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"
+    EXISTS = "EXISTS"
+    FORBIDDEN = "FORBIDDEN"
+    UNKNOWN_CHARGER = "UNKNOWN_CHARGER"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True, slots=True)
+class Onboarded:
+    """Axle has the site and the charger now. Never ignored: it may have to be offboarded again."""
+
+    site_id: str
+    charger_id: str
+    axle_site_id: str
+    axle_asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnboardingRefused:
+    """Axle did not take the charger: not eligible, it exists already (409), or our request was at fault."""
+
+    site_id: str
+    charger_id: str
+    why: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up of a charger told: Axle's ids and the meter of the site that it is at."""
+
+    axle_site_id: str
+    axle_asset_id: str
+    mpan: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The answer to a look-up of a charger by our own id; `found` is None when Axle does not know it."""
+
+    site_id: str
+    charger_id: str
+    found: Found | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleAnswered:
+    """Axle's answer to the question `number`: what was sent then, and the schedule that came back.
+
+    `answered` is None when the body told no schedule that we can believe (no zone, wrong shape).
+    """
+
+    site_id: str
+    charger_id: str
+    number: int
+    sent: Schedule
+    answered: Schedule | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRefused:
+    """Axle refused the question `number`: 403, 404, or a request that it calls invalid."""
+
+    site_id: str
+    charger_id: str
+    number: int
+    why: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Axle does not have this charger any more (it was deleted, or was not there)."""
+
+    site_id: str
+    charger_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offboarded:
+    """Axle does not have this site any more (it was offboarded, or was not there)."""
+
+    site_id: str
+    axle_site_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """Axle refused a call that may not be given up (a removal, an offboarding, a look-up): still owed, and alarming."""
+
+    site_id: str
+    charger_id: str | None
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The time that the site asked to be woken at has come."""
+
+    site_id: str
+
+
+Answer = (
+    Onboarded | OnboardingRefused | LookedUp | ScheduleAnswered | ScheduleRefused | Removed | Offboarded | CallFailed
+)
+Event = Action | ConsentWithdrawn | Answer | Due

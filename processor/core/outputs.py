@@ -1,0 +1,147 @@
+"""What `decide` says: the records that are published, the outcome of each input, and alarms for people.
+
+Values only. How they look as bytes is in `wire/avro.py`; the shell publishes all of one decision in one transaction.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from processor.core.events import Input, Source
+from processor.core.schedule import Schedule
+
+
+class Status(StrEnum):
+    """How a published schedule came to be (a closed set; design section 3)."""
+
+    REQUESTED = "REQUESTED"
+    MODIFIED = "MODIFIED"
+    UNCHANGED = "UNCHANGED"
+    FALLBACK = "FALLBACK"
+    REJECTED = "REJECTED"
+    NOT_ENROLLED = "NOT_ENROLLED"
+    WITHDRAWN = "WITHDRAWN"
+    EXPIRED = "EXPIRED"
+
+
+class Result(StrEnum):
+    """The one outcome that every input record gets."""
+
+    MODIFIED = "MODIFIED"
+    UNCHANGED = "UNCHANGED"
+    FALLBACK = "FALLBACK"
+    REJECTED = "REJECTED"
+    NOT_ENROLLED = "NOT_ENROLLED"
+    WITHDRAWN = "WITHDRAWN"
+    EXPIRED = "EXPIRED"
+    COALESCED = "COALESCED"
+    STALE = "STALE"
+    DUPLICATE = "DUPLICATE"
+    INVALID = "INVALID"
+    OFFBOARDED = "OFFBOARDED"
+    NOTHING_TO_OFFBOARD = "NOTHING_TO_OFFBOARD"
+    UNKNOWN_ACTION = "UNKNOWN_ACTION"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The platform's event that a published schedule goes back to."""
+
+    event_id: str
+    kind: Input
+    occurred_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModifiedSchedule:
+    """The schedule that a charger shall follow from now on; it replaces the one before it whole."""
+
+    site_id: str
+    charger_id: str
+    revision: int
+    replaces: int | None
+    decided_at_ms: int
+    caused_by: Cause
+    status: Status
+    reason: str
+    final: bool
+    requested: Schedule
+    effective: Schedule
+    pauses: Schedule
+    valid_until_ms: int
+
+
+class ConsentState(StrEnum):
+    """What we hold of a household's consent."""
+
+    NONE = "NONE"
+    GIVEN = "GIVEN"
+    WITHDRAWN = "WITHDRAWN"
+
+
+class Enrolled(StrEnum):
+    """How a charger stands with Axle."""
+
+    UNKNOWN = "UNKNOWN"
+    ENROLLED = "ENROLLED"
+    NOT_ELIGIBLE = "NOT_ELIGIBLE"
+    CONFLICT = "CONFLICT"
+    FORBIDDEN = "FORBIDDEN"
+    REFUSED = "REFUSED"
+    REMOVED = "REMOVED"
+
+
+@dataclass(frozen=True, slots=True)
+class ChargerEnrolment:
+    """One charger of an `EnrolmentStatus`."""
+
+    charger_id: str
+    status: Enrolled
+    axle_asset_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentStatus:
+    """Where a site stands with Axle: the ids that rewards need, and the proof of an offboarding."""
+
+    site_id: str
+    consent: ConsentState
+    axle_site_id: str | None
+    chargers: tuple[ChargerEnrolment, ...]
+    changed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one input record. `revision` names the record that settled it, where one did."""
+
+    event_id: str | None
+    source: Source
+    site_id: str | None
+    charger_id: str | None
+    result: Result
+    settled_at_ms: int
+    revision: int | None = None
+
+
+class AlarmKind(StrEnum):
+    """What a person should look at."""
+
+    ANSWER_REJECTED = "answer_rejected"
+    OUR_REQUEST_INVALID = "our_request_invalid"
+    CHARGER_CONFLICT = "charger_conflict"
+    CONSENT_MISSING_AT_AXLE = "consent_missing_at_axle"
+    OFFBOARDING_REFUSED = "offboarding_refused"
+    UNOWNED_SITE_FOUND = "unowned_site_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A thing for an operator, counted and logged; `detail` names the rule or the status, never a person."""
+
+    kind: AlarmKind
+    site_id: str
+    charger_id: str | None
+    detail: str
+
+
+Output = ModifiedSchedule | EnrolmentStatus | Outcome | Alarm

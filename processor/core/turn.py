@@ -1,0 +1,200 @@
+"""One call of `decide` in the making: the site as it is so far, and what was said so far.
+
+Here live the few verbs that every row of the table is written in: `publish`, `ask`, `settle`, `drop_question`. A
+`Turn` is the only mutable thing in the core and never leaves it. What to do when is not here but in `decide.py`.
+"""
+
+from dataclasses import replace
+
+from processor.core.events import (
+    Action,
+    Answer,
+    ConsentWithdrawn,
+    Due,
+    Event,
+    Input,
+    PlugIn,
+    Unreadable,
+)
+from processor.core.outputs import (
+    Alarm,
+    AlarmKind,
+    Cause,
+    ChargerEnrolment,
+    EnrolmentStatus,
+    ModifiedSchedule,
+    Outcome,
+    Output,
+    Result,
+    Status,
+)
+from processor.core.rules import Rules
+from processor.core.schedule import EMPTY, Schedule, before, end_ms, since, subtract, union
+from processor.core.site import (
+    Asker,
+    Charger,
+    Question,
+    Site,
+    boost_window,
+    consent_state,
+    requested,
+)
+
+NOT_FINAL = {Status.REQUESTED}
+
+
+def kind_of(event: Action | ConsentWithdrawn) -> Input:
+    """Which topic's event this is."""
+    if isinstance(event, PlugIn):
+        return Input.PLUG_IN
+    if isinstance(event, Unreadable):
+        return event.kind
+    if isinstance(event, ConsentWithdrawn):
+        return Input.CONSENT_WITHDRAWN
+    return Input.USER_BOOST
+
+
+def asker_of(event: Action | ConsentWithdrawn) -> Asker:
+    """The event as one that waits for its outcome."""
+    return Asker(event.event_id, kind_of(event), event.occurred_at_ms, event.source)
+
+
+class Turn:
+    """A site, one event and the time: what the rows of the table work on."""
+
+    __slots__ = ("_charger", "changes_wish", "event", "known", "moved", "now_ms", "outputs", "rules", "site")
+
+    def __init__(self, site: Site, event: Event, now_ms: int, rules: Rules) -> None:
+        self.site = site
+        self.event = event
+        self.now_ms = now_ms
+        self.rules = rules
+        self.outputs: list[Output] = []
+        self.moved = False
+        """Whether the event moved a register of its own."""
+        self.known = False
+        """Whether a register held this very event before."""
+        self.changes_wish = False
+        """Whether it can change what is requested from now on."""
+        charger_id = None if isinstance(event, Due) else getattr(event, "charger_id", None)
+        self._charger = None if charger_id is None else (site.charger(charger_id) or Charger(charger_id))
+
+    @property
+    def charger(self) -> Charger:
+        """The charger that is spoken of."""
+        if self._charger is None:
+            raise ValueError(f"{type(self.event).__name__} speaks of no charger")
+        return self._charger
+
+    @charger.setter
+    def charger(self, charger: Charger) -> None:
+        self._charger = charger
+        self.site = self.site.having(charger)
+
+    @property
+    def requested(self) -> Schedule:
+        """What the driver of that charger wants."""
+        return requested(self.charger, self.now_ms, self.rules)
+
+    @property
+    def has_future(self) -> bool:
+        """Whether something of that lies ahead."""
+        return bool(since(self.requested, self.now_ms))
+
+    @property
+    def boosted(self) -> Schedule:
+        """The window of a boost in force."""
+        return boost_window(self.charger, self.now_ms, self.rules)
+
+    def focus(self, charger: Charger | None) -> None:
+        """Speak of this charger from here on, or of the site alone."""
+        self._charger = charger
+
+    def publish(self, asker: Asker, status: Status, reason: str, pauses: Schedule = EMPTY) -> int:
+        """Publish the charger's schedule with these pauses; it replaces the one before. Returns its revision."""
+        charger = self.charger
+        wanted = self.requested
+        last = charger.revision
+        revision = self.now_ms if last is None else max(last + 1, self.now_ms)
+        self.outputs.append(
+            ModifiedSchedule(
+                site_id=self.site.site_id,
+                charger_id=charger.charger_id,
+                revision=revision,
+                replaces=last,
+                decided_at_ms=self.now_ms,
+                caused_by=Cause(asker.event_id, asker.kind, asker.occurred_at_ms),
+                status=status,
+                reason=reason,
+                final=status not in NOT_FINAL,
+                requested=wanted,
+                effective=subtract(wanted, pauses),
+                pauses=pauses,
+                valid_until_ms=end_ms(wanted) or self.now_ms,
+            )
+        )
+        served = union(charger.served, before(charger.pauses, self.now_ms))
+        self.charger = replace(charger, revision=revision, pauses=pauses, served=served)
+        return revision
+
+    def ask(self) -> None:
+        """Publish the driver's wish as it is and open the question to Axle about it."""
+        asker = self.asker
+        revision = self.publish(asker, Status.REQUESTED, "The driver's wish is in force; Axle is being asked.")
+        self.charger = replace(self.charger, question=Question(asker, revision, self.now_ms))
+
+    def say_at_once(self, status: Status, reason: str) -> None:
+        """Publish the driver's wish as the last word, and give the event its outcome."""
+        revision = self.publish(self.asker, status, reason)
+        self.settle(self.asker, Result(status), revision)
+
+    def settle_question(self, status: Status, reason: str, pauses: Schedule = EMPTY) -> None:
+        """Close the open question, if there is one, with a final record and the asker's outcome."""
+        question = self.charger.question
+        if question is None:
+            return
+        self.charger = replace(self.charger, question=None)
+        revision = self.publish(question.asker, status, reason, pauses)
+        self.settle(question.asker, Result(status), revision)
+
+    def drop_question(self, result: Result, revision: int | None = None) -> bool:
+        """Close the open question without a record of its own, if there is one; the asker gets `result`."""
+        question = self.charger.question
+        if question is None:
+            return False
+        self.charger = replace(self.charger, question=None)
+        self.settle(question.asker, result, revision)
+        return True
+
+    def settle(self, asker: Asker | None, result: Result, revision: int | None = None) -> None:
+        """Give an input its one outcome."""
+        if asker is None:
+            return
+        charger_id = self._charger.charger_id if self._charger else None
+        self.outputs.append(
+            Outcome(asker.event_id, asker.source, self.site.site_id, charger_id, result, self.now_ms, revision)
+        )
+
+    def settle_event(self, result: Result) -> None:
+        """Give the event at hand its outcome, without a record."""
+        self.settle(self.asker, result)
+
+    def tell_enrolment(self) -> None:
+        """Publish where the site stands with Axle."""
+        chargers = tuple(ChargerEnrolment(c.charger_id, c.enrolled, c.axle_asset_id) for c in self.site.chargers)
+        self.outputs.append(
+            EnrolmentStatus(self.site.site_id, consent_state(self.site), self.site.axle_site_id, chargers, self.now_ms)
+        )
+
+    def alarm(self, kind: AlarmKind, detail: str) -> None:
+        """Let an operator know."""
+        charger_id = self._charger.charger_id if self._charger else None
+        self.outputs.append(Alarm(kind, self.site.site_id, charger_id, detail))
+
+    @property
+    def asker(self) -> Asker:
+        """The event at hand as one that waits for its outcome."""
+        event = self.event
+        if isinstance(event, Answer | Due):
+            raise ValueError(f"{type(event).__name__} waits for no outcome")
+        return asker_of(event)

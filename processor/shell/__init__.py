@@ -1,0 +1,1 @@
+"""DOING it: the only package with threads, sockets and time."""

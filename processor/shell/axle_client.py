@@ -1,0 +1,189 @@
+"""Axle over HTTP: token, deadlines, limits. Intents go in, answers for `decide` or `Again` come out.
+
+What requests and answers look like is in `wire/axle.py`; when to call is in `desk.py`. The one idea: a call can never
+hurt. It has one total deadline (httpx has none), its answer is cut at a cap, nothing is decompressed, no redirect is
+followed, and whatever goes wrong is an `Again`, never an exception.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+import httpx
+import structlog
+
+from processor.core.events import Answer
+from processor.core.intents import Intent
+from processor.shell.clock import Clock
+from processor.shell.metrics import Metrics
+from processor.wire.axle import Again, Reply, Request, SignInRefused, conclude, request, sign_in, token_of
+
+BODY_BYTES_MAX = 256 * 1024
+RETRY_AFTER_SECONDS_MAX = 300.0
+TOKEN_LIFE_USED = 0.8
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AxleAccount:
+    """Where Axle is and who we are there. Raises ValueError for plain http beyond this machine."""
+
+    base_url: str
+    username: str
+    password: str
+    deadline_seconds: float = 10.0
+    token_life_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        url = httpx.URL(self.base_url)
+        loopback = url.host in {"127.0.0.1", "localhost", "::1"}
+        if url.scheme != "https" and not (url.scheme == "http" and loopback):
+            raise ValueError(f"Axle's base URL must be https outside loopback, not {self.base_url!r}")
+        if self.deadline_seconds <= 0:
+            raise ValueError("the deadline of a call must be above 0 seconds")
+
+    def __repr__(self) -> str:
+        return f"AxleAccount({self.base_url!r}, {self.username!r}, '***')"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The call came to no end: try again, not before `after_seconds` where the server said so."""
+
+    why: str
+    after_seconds: float = 0.0
+
+
+class AxleClient:
+    """One account's client, on an injected transport. Use it from one event loop."""
+
+    def __init__(
+        self, account: AxleAccount, transport: httpx.AsyncBaseTransport, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._account = account
+        self._transport = transport
+        self._clock = clock
+        self._metrics = metrics
+        self._base = httpx.URL(account.base_url)
+        self._token: str | None = None
+        self._token_until = 0.0
+        self._refresh: asyncio.Task[str] | None = None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._transport.aclose()
+
+    async def perform(self, intent: Intent) -> Answer | Retry:
+        """Make the call that the intent owes, within the total deadline. Never raises but for cancellation."""
+        try:
+            async with asyncio.timeout(self._account.deadline_seconds):
+                return await self._converse(intent)
+        except TimeoutError:
+            return Retry(f"no answer in {self._account.deadline_seconds:g} s")
+        except SignInRefused as refused:
+            return Retry(str(refused))
+        except (httpx.HTTPError, httpx.InvalidURL, _TooLarge, OSError) as failure:
+            return Retry(f"{type(failure).__name__}: {failure}"[:200])
+
+    async def sign_in(self) -> None:
+        """Get a token now. Raises SignInRefused, httpx.HTTPError, TimeoutError."""
+        async with asyncio.timeout(self._account.deadline_seconds):
+            await self._bearer()
+
+    async def _converse(self, intent: Intent) -> Answer | Retry:
+        replies: tuple[Reply, ...] = ()
+        step = request(intent)
+        while True:
+            reply, retry_after = await self._authorised(step)
+            replies = (*replies, reply)
+            outcome = conclude(intent, replies)
+            if isinstance(outcome, Again):
+                return Retry(outcome.why, retry_after)
+            if not isinstance(outcome, Request):
+                return outcome
+            step = outcome
+
+    async def _authorised(self, step: Request) -> tuple[Reply, float]:
+        """Send with a token; one that Axle rejects is renewed once (the same token never twice)."""
+        token = await self._bearer()
+        reply, retry_after = await self._send(step, token)
+        if reply.status != 401:
+            return reply, retry_after
+        if self._token == token:
+            self._token = None
+        return await self._send(step, await self._bearer())
+
+    async def _bearer(self) -> str:
+        """The token; one refresh at a time however many wait for it."""
+        if self._token is not None and self._clock.monotonic() < self._token_until:
+            return self._token
+        if self._refresh is None or self._refresh.done():
+            self._refresh = asyncio.get_running_loop().create_task(self._fetch_token())
+        return await asyncio.shield(self._refresh)
+
+    async def _fetch_token(self) -> str:
+        async with asyncio.timeout(self._account.deadline_seconds):
+            reply, _ = await self._send(sign_in(self._account.username, self._account.password), None)
+        self._token = token_of(reply)
+        life = self._account.token_life_seconds * TOKEN_LIFE_USED
+        self._token_until = self._clock.monotonic() + life
+        self._metrics.token_expiry.set(self._clock.now_ms() / 1000 + life)
+        return self._token
+
+    async def _send(self, step: Request, token: str | None) -> tuple[Reply, float]:
+        headers = {"host": self._base.netloc.decode(), "accept": "application/json", "accept-encoding": "identity"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        if step.body is not None:
+            headers["content-type"] = "application/x-www-form-urlencoded" if step.form else "application/json"
+        url = self._base.copy_with(raw_path=self._base.raw_path.rstrip(b"/") + step.path.encode())
+        began = self._clock.monotonic()
+        status = "error"
+        try:
+            outgoing = httpx.Request(step.method, url, headers=headers, content=step.body)
+            response = await self._transport.handle_async_request(outgoing)
+            status = f"{response.status_code // 100}xx"
+            return Reply(response.status_code, await _body(response)), _retry_after(response, self._clock)
+        except (TimeoutError, asyncio.CancelledError):
+            status = "timeout"
+            raise
+        finally:
+            self._metrics.calls.labels(step.endpoint, status).inc()
+            self._metrics.call_seconds.labels(step.endpoint).observe(self._clock.monotonic() - began)
+
+
+class _TooLarge(Exception):
+    """An answer beyond the cap, or in an encoding that we did not ask for."""
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The raw body, at most `BODY_BYTES_MAX`; never inflated, so a bomb costs no more than the cap."""
+    try:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise _TooLarge(f"the answer is encoded as {encoding[:20]!r}, which was not asked for")
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.stream:  # type: ignore[union-attr]
+            size += len(chunk)
+            if size > BODY_BYTES_MAX:
+                raise _TooLarge(f"the answer is larger than {BODY_BYTES_MAX} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        await response.aclose()
+
+
+def _retry_after(response: httpx.Response, clock: Clock) -> float:
+    """Seconds that the server asks us to wait (RFC 9110, 10.2.3: seconds or a date), clamped."""
+    value = response.headers.get("retry-after")
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - clock.now_ms() / 1000
+        except ValueError:
+            return 0.0
+    return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)

@@ -1,0 +1,264 @@
+"""The poll thread: the only place that calls the group consumer.
+
+It polls in short turns whatever happens (so that heartbeats, rebalances and the commands of others are served), hands
+records over with the lease they were read under, and keeps the newest group metadata for the producer thread, which
+must never ask the consumer itself: that call blocks behind a poll, and deadlocks in a rebalance (pitfall P7).
+The one idea: between two polls nothing may take long.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar, cast
+
+import structlog
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from processor.shell.leases import Leases
+from processor.shell.records import Headers, Partition, Record
+
+T = TypeVar("T")
+POLL_SECONDS = 0.1
+TAKE_MAX = 500
+BACKLOG_RECORDS_MAX = 2_000
+BACKLOG_BYTES_MAX = 4 * 1024 * 1024
+REVOKE_WAIT_SECONDS = 5.0
+SEEK_TRIES_MAX = 100
+SEEK_PAUSE_SECONDS = 0.02
+log = structlog.get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Who is told what the poll thread sees. Called on the poll thread: hand over, do not work."""
+
+    def on_assigned(self, partitions: list[Partition]) -> None:
+        """These partitions are ours, paused at no position yet."""
+
+    def on_gone(self, partitions: list[Partition]) -> None:
+        """These partitions are not ours any more; their leases are closed."""
+
+    def on_records(self, records: list[Record]) -> None:
+        """Records, in the order of their partitions."""
+
+    def on_failure(self, error: Exception) -> None:
+        """The consumer cannot go on."""
+
+
+def consumer_config(group_id: str, instance_id: str | None, session_timeout_ms: int) -> dict[str, Any]:
+    """librdkafka's settings for the group consumer, without those that say where the brokers are."""
+    config: dict[str, Any] = {
+        "group.id": group_id,
+        "group.protocol": "classic",
+        "partition.assignment.strategy": "range",
+        "session.timeout.ms": session_timeout_ms,
+        "heartbeat.interval.ms": max(session_timeout_ms // 4, 100),
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "error",
+        "max.poll.interval.ms": 60_000,
+        "fetch.max.bytes": 8 * 1024 * 1024,
+        "max.partition.fetch.bytes": 1024 * 1024,
+        "receive.message.max.bytes": 16 * 1024 * 1024,
+        "queued.max.messages.kbytes": 16_384,
+        "queued.min.messages": 1_000,
+        "fetch.error.backoff.ms": 100,
+        "check.crcs": True,
+        "allow.auto.create.topics": False,
+    }
+    if instance_id:
+        config["group.instance.id"] = instance_id
+    return config
+
+
+class PollThread:
+    """The group consumer and its thread."""
+
+    def __init__(self, config: dict[str, Any], topics: Sequence[str], leases: Leases, listener: Listener) -> None:
+        self._config = config
+        self._topics = list(topics)
+        self._leases = leases
+        self._listener = listener
+        self._commands: deque[Callable[[Consumer], None]] = deque()
+        self._stopping = threading.Event()
+        self._backlog_lock = threading.Lock()
+        self._backlog_records = 0
+        self._backlog_bytes = 0
+        self._running: set[Partition] = set()
+        self._choked = False
+        self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
+        self.group_metadata: object | None = None
+        """What the newest poll knew of our membership; None before the first assignment."""
+        self.turns = 0
+        """Polls so far, for the liveness check."""
+
+    def start(self) -> None:
+        """Join the group."""
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Leave the group; waits for the thread. False when it did not end in time."""
+        self._stopping.set()
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def call(self, command: Callable[[Consumer], T]) -> "Future[T]":
+        """Run `command` with the consumer between two polls."""
+        future: Future[T] = Future()
+
+        def run(consumer: Consumer) -> None:
+            try:
+                future.set_result(command(consumer))
+            except Exception as error:
+                future.set_exception(error)
+
+        self._commands.append(run)
+        return future
+
+    def begin(self, offsets: dict[Partition, int]) -> "Future[None]":
+        """Deliver these partitions from these offsets on."""
+
+        def command(consumer: Consumer) -> None:
+            for (topic, partition), offset in offsets.items():
+                _seek(consumer, TopicPartition(topic, partition, offset))
+            self._running.update(offsets)
+            self.group_metadata = consumer.consumer_group_metadata()
+            if not self._choked:
+                consumer.resume([TopicPartition(topic, partition) for topic, partition in offsets])
+
+        return self.call(command)
+
+    def renew(self, partitions: list[Partition]) -> "Future[list[Partition]]":
+        """Hold these partitions back until `begin`, under new leases; tells which of them are still ours."""
+
+        def command(consumer: Consumer) -> list[Partition]:
+            kept = [partition for partition in partitions if self._leases.current(*partition) is not None]
+            consumer.pause([TopicPartition(topic, partition) for topic, partition in kept])
+            self._running.difference_update(kept)
+            for topic, partition in kept:
+                self._leases.open(topic, partition)
+            return kept
+
+        return self.call(command)
+
+    def settled(self, records: int, size_bytes: int) -> None:
+        """So much of what was handed over is done with. Any thread."""
+        with self._backlog_lock:
+            self._backlog_records -= records
+            self._backlog_bytes -= size_bytes
+
+    def _run(self) -> None:
+        try:
+            consumer = Consumer(self._config)
+            consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._stopping.is_set():
+                self._turn(consumer)
+            consumer.close()
+        except Exception as error:
+            self._listener.on_failure(error)
+
+    def _turn(self, consumer: Consumer) -> None:
+        while self._commands:
+            self._commands.popleft()(consumer)
+        self._breathe(consumer)
+        first = consumer.poll(POLL_SECONDS)
+        # consume(n, timeout) would wait the whole time-out while fewer than n are there (measured)
+        messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []
+        if self._running:
+            self.group_metadata = consumer.consumer_group_metadata()
+        self.turns += 1
+        if messages:
+            self._hand_over(messages)
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        records: list[Record] = []
+        size = 0
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._on_error(error, message)
+                continue
+            partition = cast("Partition", (message.topic(), message.partition()))
+            lease = self._leases.current(*partition)
+            if lease is None or partition not in self._running:
+                continue
+            kind, at_ms = message.timestamp()
+            size += len(message.value() or b"")
+            records.append(
+                Record(
+                    topic=partition[0],
+                    partition=partition[1],
+                    offset=cast("int", message.offset()),
+                    key=message.key(),
+                    value=message.value(),
+                    headers=cast("Headers", message.headers() or []),
+                    appended_ms=at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None,
+                    lease=lease,
+                )
+            )
+        if records:
+            with self._backlog_lock:
+                self._backlog_records += len(records)
+                self._backlog_bytes += size
+            self._listener.on_records(records)
+
+    def _breathe(self, consumer: Consumer) -> None:
+        """Stop fetching while too much is handed over and not settled; go on at half of it."""
+        records, size = self._backlog_records, self._backlog_bytes
+        partitions = [TopicPartition(topic, partition) for topic, partition in self._running]
+        if not self._choked and (records > BACKLOG_RECORDS_MAX or size > BACKLOG_BYTES_MAX):
+            consumer.pause(partitions)
+            self._choked = True
+        elif self._choked and records <= BACKLOG_RECORDS_MAX // 2 and size <= BACKLOG_BYTES_MAX // 2:
+            consumer.resume(partitions)
+            self._choked = False
+
+    def _on_error(self, error: KafkaError, message: Message) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            if (message.topic(), message.partition()) in self._running:
+                raise KafkaException(error)
+            return
+        log.warning("the consumer reports", error=error.str(), code=error.name(), topic=message.topic())
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Take the partitions paused and at an explicit offset: a seek fails where none was committed."""
+        for partition in partitions:
+            partition.offset = 0
+            self._leases.open(partition.topic, partition.partition)
+        consumer.assign(partitions)
+        consumer.pause(partitions)
+        self._listener.on_assigned([(p.topic, p.partition) for p in partitions])
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """Let the transaction that holds these partitions end, then let them go."""
+        self._go(partitions, REVOKE_WAIT_SECONDS)
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """Somebody else has them already: nothing of ours may be committed any more."""
+        self._go(partitions, 0)
+
+    def _go(self, partitions: list[TopicPartition], wait_seconds: float) -> None:
+        gone: list[Partition] = [(p.topic, p.partition) for p in partitions]
+        if not self._leases.close(gone, wait_seconds):
+            log.warning("a transaction outlived its partitions; the group's generation fences it")
+        self._running.difference_update(gone)
+        self._listener.on_gone(gone)
+
+
+def _seek(consumer: Consumer, position: TopicPartition) -> None:
+    """Seek; an assignment takes librdkafka a moment to serve, and until then a seek is an "erroneous state"."""
+    for _ in range(SEEK_TRIES_MAX):
+        try:
+            consumer.seek(position)
+        except KafkaException as failure:
+            if failure.args[0].code() != KafkaError._STATE:
+                raise
+            threading.Event().wait(SEEK_PAUSE_SECONDS)
+        else:
+            return
+    raise KafkaException(KafkaError(KafkaError._STATE, f"cannot seek {position.topic} [{position.partition}]"))

@@ -1,0 +1,242 @@
+"""The desk: which calls to Axle are under way, and which is next. It keeps nothing that a restart could not rebuild.
+
+After each commit the round shows it the sites that were touched; what they owe (`core.intents.owed`) is queued, in
+*lanes*: one for each charger's questions, one for a site's enrolment calls. A lane has at most one call in flight, and
+its replacement waits for that call to end. The one idea: right before a call is made the intent is derived afresh from
+the committed state, so whatever was withdrawn, replaced or settled meanwhile is not sent.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from processor.core.events import Answer, CallFailed
+from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove, owed
+from processor.core.rules import Rules
+from processor.core.site import Site
+from processor.shell.axle_client import Retry
+from processor.shell.clock import Clock
+from processor.shell.metrics import Metrics
+
+Lane = tuple[str, str | None]
+"""Site and charger for questions; site and None for enrolment calls."""
+BACKOFF_FIRST_SECONDS = 0.5
+BACKOFF_MAX_SECONDS = 30.0
+SAME_WARNING_SECONDS = 30.0
+log = structlog.get_logger(__name__)
+
+
+class Caller(Protocol):
+    """Who makes a call: the Axle client."""
+
+    async def perform(self, intent: Intent) -> Answer | Retry:
+        """Make it; never raises."""
+
+
+@dataclass(slots=True)
+class LaneState:
+    """What a lane is doing: waiting for its time, for a slot, for Axle, or for its answer's commit."""
+
+    task: int
+    call: "asyncio.Task[None] | None" = None
+    answered: bool = False
+    """The answer is with the round; nothing is sent until it is committed."""
+    tries: int = 0
+    not_before_ms: int = 0
+    order: int = 0
+    """Its place in the queue, kept while it waits however often its wish changes; 0: not in the queue."""
+    priority: int = 0
+    wakes_at_ms: int = 0
+    """When a timer will queue it; 0: no timer."""
+
+
+class Desk:
+    """All calls of this process. Used on the event loop only."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        sites: Callable[[int, str], Site],
+        report: Callable[[int, Lane, Answer], None],
+        clock: Clock,
+        uniform: Callable[[float, float], float],
+        rules: Rules,
+        metrics: Metrics,
+        calls_max: int,
+    ) -> None:
+        """`sites(task, site_id)` gives the committed state; `report(task, lane, answer)` hands an answer over.
+
+        `uniform(a, b)` is chance.
+        """
+        self._caller = caller
+        self._sites = sites
+        self._report = report
+        self._clock = clock
+        self._uniform = uniform
+        self._rules = rules
+        self._metrics = metrics
+        self._calls_max = calls_max
+        self._lanes: dict[Lane, LaneState] = {}
+        self._ready: list[tuple[int, int, Lane]] = []
+        """Priority, order, lane. An entry is stale when its lane's state says otherwise."""
+        self._in_flight = 0
+        self._sequence = 0
+        self._open = True
+        self._warned_at = -SAME_WARNING_SECONDS
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Lanes that owe a call which is not under way."""
+        return len(self._lanes) - self._in_flight
+
+    def look_at(self, task: int, site: Site, hold_ms: int = 0) -> None:
+        """Queue what the site owes; calls begin `hold_ms` from now at the earliest."""
+        now_ms = self._clock.now_ms()
+        wanted = {lane_of(intent): intent for intent in owed(site, now_ms, self._rules)}
+        lanes = {(site.site_id, None), *((site.site_id, charger.charger_id) for charger in site.chargers)}
+        for lane in lanes:
+            intent = wanted.get(lane)
+            state = self._lanes.get(lane)
+            if intent is None:
+                if state and state.call is None and not state.answered:
+                    del self._lanes[lane]
+                continue
+            if state is None:
+                state = self._lanes[lane] = LaneState(task)
+            if state.call is None and not state.answered:
+                state.not_before_ms = max(state.not_before_ms, now_ms + hold_ms if hold_ms else 0)
+                self._queue(lane, state, intent)
+        self._pump()
+
+    def committed(self, lane: Lane) -> None:
+        """The answer of this lane was committed (and its site is shown to `look_at` next)."""
+        state = self._lanes.get(lane)
+        if state:
+            state.answered = False
+
+    def drop(self, task: int) -> None:
+        """A task is gone: forget its lanes, and stop its calls."""
+        for lane in [lane for lane, state in self._lanes.items() if state.task == task]:
+            state = self._lanes.pop(lane)
+            if state.call:
+                state.call.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Begin no more calls, and give those under way so long to end."""
+        self._open = False
+        calls = [state.call for state in self._lanes.values() if state.call]
+        if calls:
+            await asyncio.wait(calls, timeout=seconds)
+
+    def _queue(self, lane: Lane, state: LaneState, intent: Intent) -> None:
+        at_ms = max(state.not_before_ms, intent.not_before_ms)
+        wait_ms = at_ms - self._clock.now_ms()
+        if wait_ms > 0:
+            if state.wakes_at_ms != at_ms:
+                state.order, state.wakes_at_ms = 0, at_ms
+                asyncio.get_running_loop().call_later(wait_ms / 1000, self._ripe, lane, state, at_ms)
+            return
+        state.wakes_at_ms = 0
+        priority = priority_of(intent)
+        if state.order and state.priority <= priority:
+            return
+        if not state.order:
+            self._sequence += 1
+            state.order = self._sequence
+        state.priority = priority
+        heapq.heappush(self._ready, (priority, state.order, lane))
+
+    def _ripe(self, lane: Lane, state: LaneState, at_ms: int) -> None:
+        if self._lanes.get(lane) is not state or state.wakes_at_ms != at_ms:
+            return
+        state.wakes_at_ms = 0
+        intent = self._now_owed(lane, state)
+        if intent is None:
+            del self._lanes[lane]
+        elif state.call is None and not state.answered:
+            self._queue(lane, state, intent)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._open and self._ready and self._in_flight < self._calls_max:
+            priority, order, lane = heapq.heappop(self._ready)
+            state = self._lanes.get(lane)
+            if state is None or (state.order, state.priority) != (order, priority):
+                continue
+            state.order = 0
+            intent = self._now_owed(lane, state)
+            if intent is None:
+                del self._lanes[lane]
+                continue
+            self._in_flight += 1
+            state.call = asyncio.get_running_loop().create_task(self._call(lane, state, intent))
+        self._metrics.calls_in_flight.set(self._in_flight)
+        self._metrics.calls_waiting.set(self.waiting)
+
+    def _now_owed(self, lane: Lane, state: LaneState) -> Intent | None:
+        site = self._sites(state.task, lane[0])
+        for intent in owed(site, self._clock.now_ms(), self._rules):
+            if lane_of(intent) == lane:
+                return intent
+        return None
+
+    async def _call(self, lane: Lane, state: LaneState, intent: Intent) -> None:
+        try:
+            answer = await self._caller.perform(intent)
+        finally:
+            self._in_flight -= 1
+            state.call = None
+        if self._lanes.get(lane) is state:
+            self._hear(lane, state, answer)
+        self._pump()
+
+    def _hear(self, lane: Lane, state: LaneState, answer: Answer | Retry) -> None:
+        if isinstance(answer, Retry | CallFailed):
+            self._back_off(state, answer.after_seconds if isinstance(answer, Retry) else 0.0)
+        else:
+            state.tries = 0
+            state.not_before_ms = 0
+        if isinstance(answer, Retry):
+            self._warn(answer.why)
+            self.look_at(state.task, self._sites(state.task, lane[0]))
+        else:
+            state.answered = True
+            self._report(state.task, lane, answer)
+
+    def _back_off(self, state: LaneState, at_least_seconds: float) -> None:
+        """Full jitter: a herd that failed together does not come back together."""
+        ceiling = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(state.tries, 16))
+        wait = max(at_least_seconds, self._uniform(0, ceiling))
+        state.tries += 1
+        state.not_before_ms = self._clock.now_ms() + round(wait * 1000)
+
+    def _warn(self, why: str) -> None:
+        now = self._clock.monotonic()
+        if now - self._warned_at >= SAME_WARNING_SECONDS:
+            self._warned_at = now
+            log.warning("Axle gave no answer; drivers' wishes are in force, calls are tried again", why=why)
+
+
+def lane_of(intent: Intent) -> Lane:
+    """The lane that an intent belongs to."""
+    if isinstance(intent, AskSchedule) or (isinstance(intent, LookUp) and intent.for_question):
+        return (intent.site_id, intent.charger_id)
+    return (intent.site_id, None)
+
+
+def priority_of(intent: Intent) -> int:
+    """Who goes first: withdrawals, then boosts, then the rest; lower is earlier."""
+    if isinstance(intent, Offboard | Remove):
+        return 0
+    if isinstance(intent, LookUp | Onboard):
+        return 2
+    return 1 if intent.boosted else 2

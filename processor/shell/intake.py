@@ -1,0 +1,144 @@
+"""Intake: what a record from Kafka is to us. An event for one of our tasks, one for somebody else's, or a reject.
+
+Here live routing (design 6.1) and the dead letters. The one idea: a record is processed where it was read only when
+everything of its site is read there too (its topic has as many partitions as there are tasks, and its site hashes to
+its partition). Otherwise it takes one hop through the reroute topic, which makes any key, partitioner and partition
+count upstream right.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from processor import __version__
+from processor.core.events import ConsentWithdrawn, Input, PlugIn, Source, Unreadable, UserBoost
+from processor.shell.partition import task_of
+from processor.shell.records import Headers, Produce, Record
+from processor.shell.topics import TopicNames
+from processor.wire.avro import Codec
+from processor.wire.inputs import InputLimits, Rejected, read_input
+
+HOP_TOPIC = "reroute-topic"
+HOP_PARTITION = "reroute-partition"
+HOP_OFFSET = "reroute-offset"
+HOP_FIRST_READ_MS = "reroute-first-read-ms"
+HOP_KEY = "reroute-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record as it was read. `task` is None when no site could be read: then it is settled where it is."""
+
+    source: Source
+    first_read_ms: int
+    key: bytes | None
+    headers: Headers
+    said: PlugIn | UserBoost | ConsentWithdrawn | Rejected
+    task: int | None
+    is_here: bool
+    """Whether it may be processed where it was read."""
+
+
+class Intake:
+    """Reads records. `partitions` are the input topics' partition counts."""
+
+    def __init__(
+        self,
+        names: TopicNames,
+        partitions: Mapping[str, int],
+        tasks: int,
+        codec: Codec,
+        limits: InputLimits,
+        group: str,
+    ) -> None:
+        self._names = names
+        self._kinds = {
+            names.plug_in: Input.PLUG_IN,
+            names.user_boost: Input.USER_BOOST,
+            names.consent_withdrawn: Input.CONSENT_WITHDRAWN,
+        }
+        self._colocated = {topic for topic, count in partitions.items() if count == tasks}
+        self._tasks = tasks
+        self._codec = codec
+        self._limits = limits
+        self._group = group
+
+    @property
+    def input_topics(self) -> list[str]:
+        """The three topics that the platform writes."""
+        return list(self._kinds)
+
+    def serves_task(self, topic: str) -> bool:
+        """Whether partition p of the topic is an input of task p."""
+        return topic == self._names.reroute or topic in self._colocated
+
+    def read(self, record: Record, now_ms: int) -> Arrival:
+        """What the record says, whose it is, and when it was first read."""
+        if record.topic == self._names.reroute:
+            return self._after_hop(record, now_ms)
+        first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
+        source = Source(record.topic, record.partition, record.offset)
+        said = read_input(self._kinds[record.topic], record.value, source, first_read_ms, self._codec, self._limits)
+        task = None if said.site_id is None else task_of(said.site_id, self._tasks)
+        is_here = task is None or (task == record.partition and record.topic in self._colocated)
+        return Arrival(source, first_read_ms, record.key, record.headers, said, task, is_here)
+
+    def _after_hop(self, record: Record, now_ms: int) -> Arrival:
+        hop = {name: value for name, value in record.headers if name.startswith("reroute-")}
+        source = Source(
+            _text(hop.get(HOP_TOPIC)) or record.topic,
+            _number(hop.get(HOP_PARTITION), record.partition),
+            _number(hop.get(HOP_OFFSET), record.offset),
+        )
+        first_read_ms = _number(hop.get(HOP_FIRST_READ_MS), now_ms)
+        kind = self._kinds.get(source.topic, Input.PLUG_IN)
+        said = read_input(kind, record.value, source, first_read_ms, self._codec, self._limits)
+        key = hop.get(HOP_KEY)
+        headers = [header for header in record.headers if not header[0].startswith("reroute-")]
+        key_bytes = key.encode() if isinstance(key, str) else key
+        return Arrival(source, first_read_ms, key_bytes, headers, said, record.partition, is_here=True)
+
+    def hop(self, record: Record, arrival: Arrival) -> Produce:
+        """The record on its way to its task; where it came from, and when, goes with it."""
+        said = arrival.said
+        headers: Headers = [
+            *arrival.headers,
+            (HOP_TOPIC, arrival.source.topic.encode()),
+            (HOP_PARTITION, str(arrival.source.partition).encode()),
+            (HOP_OFFSET, str(arrival.source.offset).encode()),
+            (HOP_FIRST_READ_MS, str(arrival.first_read_ms).encode()),
+        ]
+        if arrival.key is not None:
+            headers.append((HOP_KEY, arrival.key))
+        key = (said.site_id or "").encode()
+        return Produce(self._names.reroute, key, record.value, headers, arrival.task)
+
+    def dead_letter(self, record: Record, arrival: Arrival, rejected: Rejected) -> Produce:
+        """The record as it was, and why it was refused. The headers hold nothing of what it says."""
+        source = arrival.source
+        headers: Headers = [
+            *arrival.headers,
+            ("dlt-original-topic", source.topic.encode()),
+            ("dlt-original-partition", str(source.partition).encode()),
+            ("dlt-original-offset", str(source.offset).encode()),
+            ("dlt-original-timestamp", str(arrival.first_read_ms).encode()),
+            ("dlt-group", self._group.encode()),
+            ("dlt-error-class", rejected.code.value.encode()),
+            ("dlt-error-reason", rejected.reason.encode()),
+            ("dlt-processor-version", __version__.encode()),
+        ]
+        return Produce(self._names.dead_letter, arrival.key, record.value, headers)
+
+
+def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Unreadable | None:
+    """What the core must hear of a record: the event, or that a driver did something that we could not read."""
+    said = arrival.said
+    return said.unreadable if isinstance(said, Rejected) else said
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _number(value: str | bytes | None, otherwise: int) -> int:
+    text = _text(value)
+    return int(text) if text and text.isdecimal() else otherwise

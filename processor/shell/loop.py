@@ -1,0 +1,248 @@
+"""The loop: take what is there, fold it, commit it, tell the others. One round after the other, for ever.
+
+This is the file to read for "what happens when". A round takes input records, Axle's answers and sites whose time has
+come (`round.py` folds them), commits all of it as one transaction (`transaction.py`), and only then merges the new
+states into the store and shows the touched sites to the desk, which makes the calls that they owe. The one idea: calls
+never happen inside a round, so nothing that Axle does can hold a driver's wish up.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from processor.core.events import Answer
+from processor.core.outputs import Alarm, ModifiedSchedule, Outcome
+from processor.core.rules import Rules
+from processor.shell.clock import Clock
+from processor.shell.consumer import PollThread
+from processor.shell.desk import Desk, Lane
+from processor.shell.intake import Intake
+from processor.shell.metrics import Metrics
+from processor.shell.outbox import Outbox
+from processor.shell.records import Part, Partition, Record, TransactionLost
+from processor.shell.round import Round
+from processor.shell.store import Store
+from processor.shell.tasks import Tasks
+from processor.shell.transaction import Transactions
+
+ROUND_RECORDS_MAX = 500
+ROUND_BYTES_MAX = 1024 * 1024
+IDLE_SECONDS = 1.0
+DRAIN_SECONDS = 5.0
+REBUILDS_MAX = 5
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Loop:
+    """The event loop's side of the processor: inbox, rounds, and what follows from a commit."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        rules: Rules,
+        store: Store,
+        intake: Intake,
+        outbox: Outbox,
+        transactions: Transactions,
+        metrics: Metrics,
+        watch: Callable[[Part], None],
+    ) -> None:
+        """`watch` is shown each part once it is committed. `attach` completes the wiring before `run`."""
+        self._clock = clock
+        self._rules = rules
+        self._store = store
+        self._intake = intake
+        self._outbox = outbox
+        self._transactions = transactions
+        self._metrics = metrics
+        self._watch = watch
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._inbox: deque[Record] = deque()
+        self._answers: deque[tuple[int, Lane, Answer]] = deque()
+        self._failure: asyncio.Future[None] = self._loop.create_future()
+        self._stopping = False
+        self.turns = 0
+        """Turns so far, for the liveness check."""
+
+    def attach(self, poll: PollThread, tasks: Tasks, desk: Desk) -> None:
+        """Who else is there: the three that are built with this loop as their listener."""
+        self._poll, self._tasks, self._desk = poll, tasks, desk
+
+    def on_assigned(self, partitions: list[Partition]) -> None:
+        """Poll thread: partitions came."""
+        self._metrics.rebalances.labels("assigned").inc()
+        self._loop.call_soon_threadsafe(self._tasks.take, partitions)
+
+    def on_gone(self, partitions: list[Partition]) -> None:
+        """Poll thread: partitions went."""
+        self._metrics.rebalances.labels("gone").inc()
+        self._loop.call_soon_threadsafe(self._tasks.give_up, partitions)
+
+    def on_records(self, records: list[Record]) -> None:
+        """Poll thread: records came."""
+        self._loop.call_soon_threadsafe(self._receive, records)
+
+    def on_failure(self, error: Exception) -> None:
+        """Any thread: somebody cannot go on, so the process cannot."""
+        self._loop.call_soon_threadsafe(self._fail, error)
+
+    def hear(self, task: int, lane: Lane, answer: Answer) -> None:
+        """The desk has an answer of Axle's."""
+        self._answers.append((task, lane, answer))
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Something may be due now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End `run` after the round at hand."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Rounds until `stop`. Raises what made it impossible to go on (KafkaRefused, RestoreFailed, ...)."""
+        while not self._stopping:
+            await self._sleep()
+            if self._failure.done():
+                self._failure.result()
+            self.turns += 1
+            while await self._turn():
+                pass
+            await self._on_producer_thread(self._transactions.idle)
+
+    async def drain(self) -> None:
+        """Let calls end, settle their answers, and tell the successors that nothing is under way."""
+        await self._desk.drain(DRAIN_SECONDS)
+        self._inbox.clear()
+        await self._turn()
+        if self._desk.in_flight == 0:
+            await self._release()
+
+    async def _sleep(self) -> None:
+        due_ms = self._store.next_due_ms()
+        wait = IDLE_SECONDS if due_ms is None else min(max((due_ms - self._clock.now_ms()) / 1000, 0), IDLE_SECONDS)
+        try:
+            async with asyncio.timeout(wait):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def _turn(self) -> bool:
+        """One round; True when there may be more to do at once."""
+        round_ = Round(self._clock.now_ms(), self._store, self._intake, self._outbox, self._rules, self._tasks.anchor)
+        self._take_records(round_)
+        self._take_answers(round_)
+        woken = list(self._store.take_due(round_.now_ms, ROUND_RECORDS_MAX))
+        for task, site_id in woken:
+            round_.take_due(task, site_id)
+        parts = round_.finish(self._tasks.positions)
+        if not parts:
+            return False
+        try:
+            committed = await self._on_producer_thread(lambda: self._transactions.commit(parts))
+        except TransactionLost as lost:
+            await self._start_over(lost)
+            return True
+        finally:
+            for part in parts:
+                self._poll.settled(len(part.records), sum(len(record.value or b"") for record in part.records))
+        for index in sorted(committed):
+            self._settle(parts[index], round_.now_ms)
+        return bool(self._inbox or self._answers)
+
+    def _take_records(self, round_: Round) -> None:
+        records, size = 0, 0
+        while self._inbox and records < ROUND_RECORDS_MAX and size < ROUND_BYTES_MAX:
+            record = self._inbox.popleft()
+            if not record.lease.is_open or not round_.take_record(record):
+                self._poll.settled(1, len(record.value or b""))
+                continue
+            records += 1
+            size += len(record.value or b"")
+        if records:
+            self._metrics.round_records.observe(records)
+
+    def _take_answers(self, round_: Round) -> None:
+        for _ in range(min(len(self._answers), ROUND_RECORDS_MAX)):
+            round_.take_answer(*self._answers.popleft())
+
+    def _settle(self, part: Part, now_ms: int) -> None:
+        """A part is committed: now, and only now, everybody may know."""
+        if part.task is not None:
+            self._store.merge(part.task, part.sites, part.changed, now_ms)
+            self._tasks.advance(part.task, part.offsets)
+            for lane in part.answered:
+                self._desk.committed(lane)  # type: ignore[arg-type]
+            for site in part.sites.values():
+                self._desk.look_at(part.task, site)
+        self._count(part)
+        self._watch(part)
+
+    def _count(self, part: Part) -> None:
+        metrics, now_ms = self._metrics, self._clock.now_ms()
+        metrics.last_progress.set(now_ms / 1000)
+        for record in part.records:
+            metrics.events_consumed.labels(record.topic).inc()
+            if record.appended_ms is not None:
+                metrics.publish_seconds.labels(record.topic).observe(max(now_ms - record.appended_ms, 0) / 1000)
+        if part.hops:
+            metrics.rerouted.inc(part.hops)
+        for reason in part.rejected:
+            metrics.dead_letters.labels(reason).inc()
+        for output in part.said:
+            if isinstance(output, ModifiedSchedule):
+                metrics.schedules_published.labels(output.status.value).inc()
+            elif isinstance(output, Outcome):
+                metrics.outcomes.labels(output.result.value).inc()
+            elif isinstance(output, Alarm):
+                metrics.alarms.labels(output.kind.value).inc()
+                log.error("somebody should look at this", alarm=output.kind.value, detail=output.detail)
+
+    async def _start_over(self, lost: TransactionLost) -> None:
+        """The outcome of a transaction is unknown: a new producer, and every task restored from what Kafka holds."""
+        log.warning("a transaction was lost; restoring all tasks", why=str(lost))
+        self._answers.clear()
+        for attempt in range(REBUILDS_MAX):
+            try:
+                await self._on_producer_thread(self._transactions.open)
+            except TransactionLost as again:
+                if attempt + 1 == REBUILDS_MAX:
+                    raise
+                log.warning("the producer cannot be built yet", why=str(again))
+            else:
+                break
+        self._metrics.producer_rebuilds.inc()
+        await self._tasks.retake()
+
+    async def _release(self) -> None:
+        parts: list[Part] = []
+        for task in self._tasks.ready:
+            anchor = self._tasks.anchor(task)
+            if anchor:
+                partition, position, lease = anchor
+                checkpoint = self._outbox.checkpoint(task, self._tasks.positions(task), released=True)
+                parts.append(Part(task, {lease}, {partition: position}, [checkpoint]))
+        if parts:
+            try:
+                await self._on_producer_thread(lambda: self._transactions.commit(parts))
+            except TransactionLost as lost:
+                log.warning("could not tell the successors that all calls have ended", why=str(lost))
+
+    async def _on_producer_thread(self, call: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._transactions.thread, call)
+
+    def _receive(self, records: list[Record]) -> None:
+        self._inbox.extend(records)
+        self._wake.set()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+        self._wake.set()

@@ -1,0 +1,70 @@
+"""Every metric in one table: name, help, labels. Dashboards and alerts are written against these names.
+
+Nothing is measured here; others count through the attributes of `Metrics`. Label sets are closed: never a site, a
+charger, an event id or a URL.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
+PREFIX = "axle_processor"
+FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SLOW_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)
+
+
+class Metrics:
+    """The metrics of one process, on a registry of their own so that several can live in one test."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self.build_info = self._gauge("build_info", "Version of this process; always 1.", "version", "librdkafka")
+        self.events_consumed = self._counter("events_consumed_total", "Input records read.", "topic")
+        self.outcomes = self._counter("outcomes_total", "Input records settled, by their one outcome.", "outcome")
+        self.schedules_published = self._counter(
+            "schedules_published_total", "Modified-schedule records published.", "status"
+        )
+        self.alarms = self._counter("alarms_total", "Things that a person should look at.", "kind")
+        self.dead_letters = self._counter("dead_letters_total", "Input records that were dead-lettered.", "reason")
+        self.rerouted = self._counter("rerouted_records_total", "Input records that took a hop to their task.")
+        self.publish_seconds = self._histogram(
+            "publish_seconds",
+            "From a record's append at the broker to the commit of its first answer (LogAppendTime topics).",
+            FAST_BUCKETS,
+            "topic",
+        )
+        self.round_records = self._histogram(
+            "round_records", "Input records in one round.", (1, 2, 5, 10, 20, 50, 100, 200, 500)
+        )
+        self.transactions = self._counter("transactions_total", "Kafka transactions, by how they ended.", "outcome")
+        self.transaction_seconds = self._histogram(
+            "transaction_seconds", "Time a committed transaction took.", FAST_BUCKETS
+        )
+        self.producer_rebuilds = self._counter("producer_rebuilds_total", "Transactional producers built anew.")
+        self.rebalances = self._counter("rebalances_total", "Partitions given and taken.", "kind")
+        self.tasks = self._gauge("tasks", "Tasks of this process, by what they are doing.", "state")
+        self.sites = self._gauge("sites", "Sites in this process's state.")
+        self.restore_seconds = self._histogram("state_restore_seconds", "Time to take a task over.", SLOW_BUCKETS)
+        self.checkpoint_mismatches = self._counter(
+            "checkpoint_mismatches_total", "Take-overs where the group's offsets differed from the checkpoint."
+        )
+        self.calls = self._counter("axle_requests_total", "HTTP requests to Axle.", "endpoint", "status")
+        self.call_seconds = self._histogram(
+            "axle_request_seconds", "Time of one HTTP request to Axle.", FAST_BUCKETS, "endpoint"
+        )
+        self.calls_in_flight = self._gauge("axle_calls_in_flight", "Calls to Axle that are under way.")
+        self.calls_waiting = self._gauge("axle_calls_waiting", "Calls to Axle that wait for a slot or a retry.")
+        self.token_expiry = self._gauge("axle_token_expiry_timestamp_seconds", "When Axle's token is too old to use.")
+        self.last_progress = self._gauge("last_progress_timestamp_seconds", "When a transaction was last committed.")
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry)

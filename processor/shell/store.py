@@ -1,0 +1,112 @@
+"""Sites by task: encoded bytes, decoded when touched, hot ones cached; and who wants to be woken when.
+
+Only committed states live here (a round works on its own overlay until then), so whatever is read from the store a
+restart would find in the changelog too. It knows no Kafka: `take_over` is handed what a restore has read.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+
+from processor.core.rules import Rules
+from processor.core.site import Site, due_at_ms
+from processor.wire.state import decode_site
+
+CACHED_SITES_MAX = 20_000
+STALE_WAKES_MAX = 1_000
+"""Wakes that are not wanted any more are swept out of the heap when there are more than this, and than half."""
+
+
+class Store:
+    """The states of all tasks that are ours."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._tasks: dict[int, dict[str, bytes]] = {}
+        self._cache: OrderedDict[str, Site] = OrderedDict()
+        self._due: list[tuple[int, int, str]] = []
+        self._due_of: dict[str, tuple[int, int]] = {}
+
+    def take_over(self, task: int, states: dict[str, bytes], due: Mapping[str, int]) -> None:
+        """A task is ours from now on, with these states; `due` tells which sites want to be woken, and when."""
+        self._tasks[task] = states
+        for site_id, due_ms in due.items():
+            self._wake_at(task, site_id, due_ms)
+
+    def drop(self, task: int) -> None:
+        """A task is not ours any more."""
+        for site_id in self._tasks.pop(task, {}):
+            self._cache.pop(site_id, None)
+            self._due_of.pop(site_id, None)
+
+    def owns(self, task: int) -> bool:
+        """Whether the task's states are here."""
+        return task in self._tasks
+
+    @property
+    def tasks(self) -> list[int]:
+        """Tasks whose states are here."""
+        return sorted(self._tasks)
+
+    def site_count(self, task: int) -> int:
+        """How many sites the task knows."""
+        return len(self._tasks.get(task, ()))
+
+    def get(self, task: int, site_id: str) -> Site:
+        """The committed state of a site; a fresh one when it was never heard of."""
+        cached = self._cache.get(site_id)
+        if cached is not None:
+            self._cache.move_to_end(site_id)
+            return cached
+        encoded = self._tasks.get(task, {}).get(site_id)
+        if encoded is None:
+            return Site(site_id)
+        site = decode_site(encoded)
+        self._remember(site)
+        return site
+
+    def merge(self, task: int, sites: Mapping[str, Site], changed: Mapping[str, bytes], now_ms: int) -> None:
+        """Take in what a round has committed."""
+        states = self._tasks.get(task)
+        if states is None:
+            return
+        states.update(changed)
+        for site_id in changed:
+            site = sites[site_id]
+            self._remember(site)
+            due_ms = due_at_ms(site, now_ms, self._rules)
+            if due_ms is None:
+                self._due_of.pop(site_id, None)
+            elif self._due_of.get(site_id) != (due_ms, task):
+                self._wake_at(task, site_id, due_ms)
+
+    def take_due(self, now_ms: int, most: int) -> Iterator[tuple[int, str]]:
+        """Up to `most` sites (task, site id) whose time has come; each is told once per time."""
+        while most > 0 and self._due and self._due[0][0] <= now_ms:
+            due_ms, task, site_id = heapq.heappop(self._due)
+            if self._due_of.get(site_id) == (due_ms, task) and task in self._tasks:
+                del self._due_of[site_id]
+                most -= 1
+                yield task, site_id
+
+    def put_back_due(self, sites: Iterable[tuple[int, str]], due_ms: int) -> None:
+        """Wake these sites again: the round that woke them did not commit."""
+        for task, site_id in sites:
+            self._wake_at(task, site_id, due_ms)
+
+    def next_due_ms(self) -> int | None:
+        """When somebody wants to be woken next, at the earliest."""
+        return self._due[0][0] if self._due else None
+
+    def _wake_at(self, task: int, site_id: str, due_ms: int) -> None:
+        self._due_of[site_id] = (due_ms, task)
+        heapq.heappush(self._due, (due_ms, task, site_id))
+        if len(self._due) > 2 * len(self._due_of) + STALE_WAKES_MAX:
+            self._due = [(due_ms, task, site_id) for site_id, (due_ms, task) in self._due_of.items()]
+            heapq.heapify(self._due)
+
+    def _remember(self, site: Site) -> None:
+        self._cache[site.site_id] = site
+        self._cache.move_to_end(site.site_id)
+        while len(self._cache) > CACHED_SITES_MAX:
+            self._cache.popitem(last=False)

@@ -1,0 +1,197 @@
+"""Which tasks are ours, and how far their inputs are read: from assignment over take-over to release.
+
+Here lives the life of a task in the event loop. Reading its state back is in `restore.py`, polling in `consumer.py`.
+The one idea: a task is either wholly ours (all its partitions, its state, its position) or not ours at all; whatever
+is half done when a partition goes is cancelled and forgotten.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import structlog
+
+from processor.shell.clock import Clock
+from processor.shell.consumer import PollThread
+from processor.shell.desk import Desk
+from processor.shell.leases import Lease, Leases
+from processor.shell.metrics import Metrics
+from processor.shell.records import Partition
+from processor.shell.restore import RestoreCancelled, Restored, Restorer, start_offsets
+from processor.shell.store import Store
+
+RESTORES_AT_ONCE = 2
+log = structlog.get_logger(__name__)
+
+
+class Tasks:
+    """The tasks of this process. Used on the event loop only."""
+
+    def __init__(
+        self,
+        poll: PollThread,
+        restorer: Restorer,
+        leases: Leases,
+        store: Store,
+        desk: Desk,
+        clock: Clock,
+        metrics: Metrics,
+        task_topics: list[str],
+        reroute_topic: str,
+        hold_ms: int,
+        on_ready: Callable[[], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        """`task_topics`: partition p of each is an input of task p. `hold_ms`: the longest life of a call."""
+        self._poll = poll
+        self._restorer = restorer
+        self._leases = leases
+        self._store = store
+        self._desk = desk
+        self._clock = clock
+        self._metrics = metrics
+        self._task_topics = task_topics
+        self._reroute_topic = reroute_topic
+        self._hold_ms = hold_ms
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._assigned: set[Partition] = set()
+        self._positions: dict[int, dict[Partition, int]] = {}
+        self._taking_over: dict[int, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(RESTORES_AT_ONCE)
+
+    @property
+    def assigned(self) -> set[Partition]:
+        """All partitions that are ours."""
+        return set(self._assigned)
+
+    @property
+    def ready(self) -> list[int]:
+        """Tasks that are at work."""
+        return sorted(self._positions)
+
+    @property
+    def restoring(self) -> list[int]:
+        """Tasks whose state is being read back."""
+        return sorted(self._taking_over)
+
+    def positions(self, task: int) -> dict[Partition, int]:
+        """The next offset of each input of a task."""
+        return self._positions.get(task, {})
+
+    def anchor(self, task: int) -> tuple[Partition, int, Lease] | None:
+        """The task's reroute partition, its position and its lease: what fences a transaction without input."""
+        partition = (self._reroute_topic, task)
+        lease = self._leases.current(*partition)
+        position = self._positions.get(task, {}).get(partition)
+        return None if lease is None or position is None else (partition, position, lease)
+
+    def advance(self, task: int, offsets: dict[Partition, int]) -> None:
+        """A transaction moved the task's inputs on to these offsets."""
+        if task in self._positions:
+            self._positions[task].update(offsets)
+
+    def take(self, partitions: Iterable[Partition]) -> None:
+        """Partitions became ours: take over the tasks that are complete now."""
+        taken = set(partitions)
+        self._assigned |= taken
+        for topic, partition in sorted(taken):
+            if topic == self._reroute_topic:
+                self._start(partition)
+        foreign = [partition for partition in taken if partition[0] not in self._task_topics]
+        if foreign:
+            self._spawn(-1, self._feed(foreign))
+        self._count()
+
+    def give_up(self, partitions: Iterable[Partition]) -> None:
+        """Partitions are not ours any more: forget everything of their tasks."""
+        gone = set(partitions)
+        self._assigned -= gone
+        for task in {partition for topic, partition in gone if topic in self._task_topics}:
+            self._forget(task)
+        self._count()
+
+    async def retake(self) -> None:
+        """Restore all tasks again: the outcome of a transaction is unknown, and the changelog knows it."""
+        for task in {*self._positions, *self._taking_over}:
+            self._forget(task)
+        partitions = sorted(self._assigned)
+        kept = await asyncio.wrap_future(self._poll.renew(partitions))
+        self._assigned &= set(kept)
+        self.take(kept)
+
+    def _forget(self, task: int) -> None:
+        taking_over = self._taking_over.pop(task, None)
+        if taking_over:
+            taking_over.cancel()
+        self._positions.pop(task, None)
+        self._store.drop(task)
+        self._desk.drop(task)
+
+    def _start(self, task: int) -> None:
+        sources = [(topic, task) for topic in self._task_topics if (topic, task) in self._assigned]
+        lease = self._leases.current(self._reroute_topic, task)
+        if lease is not None:
+            self._spawn(task, self._take_over(task, sources, lease))
+
+    def _spawn(self, task: int, work: Coroutine[Any, Any, None]) -> None:
+        running = asyncio.get_running_loop().create_task(work)
+        self._taking_over[task] = running
+
+        def done(finished: "asyncio.Task[None]") -> None:
+            if self._taking_over.get(task) is finished:
+                del self._taking_over[task]
+            self._count()
+            error = None if finished.cancelled() else finished.exception()
+            if isinstance(error, Exception) and not isinstance(error, RestoreCancelled):
+                self._on_failure(error)
+
+        running.add_done_callback(done)
+
+    async def _take_over(self, task: int, sources: list[Partition], lease: Lease) -> None:
+        """Design 6.5: restore to the high watermark, find the start offsets, seek, resume, take up what is owed."""
+        began = self._clock.monotonic()
+        async with self._slots:
+            restored = await asyncio.to_thread(self._restorer.restore, task, sources, lambda: lease.is_open)
+        offsets = start_offsets(restored)
+        self._compare(restored, offsets)
+        due = {site: marks.due_at_ms for site, marks in restored.marks.items() if marks.due_at_ms is not None}
+        self._store.take_over(task, restored.states, due)
+        self._positions[task] = offsets
+        await asyncio.wrap_future(self._poll.begin(offsets))
+        self._take_up(task, restored)
+        self._metrics.restore_seconds.observe(self._clock.monotonic() - began)
+        log.info("took a task over", task=task, sites=len(restored.states))
+        self._on_ready()
+
+    def _take_up(self, task: int, restored: Restored) -> None:
+        """Owe again what the predecessor owed; its own calls may still be under way, unless it said they are not."""
+        released = restored.checkpoint is not None and restored.checkpoint.released
+        hold_ms = 0 if released else self._hold_ms
+        for site_id, marks in restored.marks.items():
+            if marks.owes:
+                self._desk.look_at(task, self._store.get(task, site_id), hold_ms)
+
+    def _compare(self, restored: Restored, offsets: dict[Partition, int]) -> None:
+        """A torn transaction shows here (pitfall P2): the checkpoint and the group's offsets say different things."""
+        for source, committed in restored.committed.items():
+            if restored.checkpoint and offsets.get(source) != committed:
+                self._metrics.checkpoint_mismatches.inc()
+                log.error(
+                    "the group's offset differs from the checkpoint; the checkpoint counts",
+                    topic=source[0],
+                    partition=source[1],
+                    committed=committed,
+                    checkpoint=offsets.get(source),
+                )
+
+    async def _feed(self, partitions: list[Partition]) -> None:
+        """Inputs whose partitions are no task's own: begin at the group's offsets; every record takes a hop."""
+        is_wanted = self._assigned.issuperset
+        starts = await asyncio.to_thread(self._restorer.starts, partitions, lambda: is_wanted(partitions))
+        await asyncio.wrap_future(self._poll.begin(starts))
+        self._on_ready()
+
+    def _count(self) -> None:
+        self._metrics.tasks.labels("working").set(len(self._positions))
+        self._metrics.tasks.labels("restoring").set(len(self._taking_over))

@@ -1,0 +1,1 @@
+"""HOW it looks outside: bytes and requests in, values out. Opens nothing."""

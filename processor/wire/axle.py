@@ -1,0 +1,289 @@
+"""Axle's HTTP interface: an owed call as a request, and what the replies mean, as one table.
+
+Values in, values out: nothing here opens a connection, waits, retries or reads a clock. The one idea: `MEANINGS` is
+the whole truth about statuses. A status that is not in it means *try later*, and so does a success that cannot be
+read; only what the table names is ever told to the core.
+
+Bodies are read in `axle_bodies.py`. No sentence here quotes one: they carry addresses and tokens.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from processor.core.events import (
+    Answer,
+    CallFailed,
+    Enrolment,
+    Found,
+    LookedUp,
+    Offboarded,
+    Onboarded,
+    OnboardingRefused,
+    Refusal,
+    Removed,
+    ScheduleAnswered,
+    ScheduleRefused,
+)
+from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
+from processor.wire.axle_bodies import (
+    UnreadableBody,
+    access_token_of,
+    asset_of,
+    mpan_of,
+    schedule_of,
+    site_and_asset_of,
+    tells_a_sentence,
+)
+from processor.wire.instants import iso, iso_z
+
+
+class Endpoint(StrEnum):
+    """The calls that there are; a closed set, fit for metric labels."""
+
+    ONBOARD = "onboard"
+    ADD_ASSET = "add_asset"
+    LOOK_UP = "look_up"
+    LOOK_UP_SITE = "look_up_site"
+    SCHEDULE = "schedule"
+    REMOVE = "remove"
+    OFFBOARD = "offboard"
+    TOKEN = "token"  # noqa: S105 - the name of a call
+
+
+class Meaning(Enum):
+    """What a status says at an endpoint."""
+
+    DONE = auto()
+    """It worked; where there is something to tell, the body tells it."""
+    NOT_THERE = auto()
+    """Axle does not have it: done when it was to be deleted, an answer when it was looked for."""
+    EXISTS = auto()
+    FORBIDDEN = auto()
+    INVALID = auto()
+    """Axle cannot read what we sent: our fault."""
+    NOT_ELIGIBLE = auto()
+    """The home is not eligible, when a sentence says so; a list of faults means INVALID."""
+    REFUSED = auto()
+    """Axle refuses a call that must not be given up."""
+
+
+M = Meaning  # short, so that each row of the table is one line
+MEANINGS: dict[Endpoint, dict[int, Meaning]] = {
+    Endpoint.ONBOARD: {200: M.DONE, 400: M.INVALID, 409: M.EXISTS, 422: M.NOT_ELIGIBLE},
+    Endpoint.ADD_ASSET: {200: M.DONE, 400: M.INVALID, 404: M.NOT_THERE, 409: M.EXISTS, 422: M.NOT_ELIGIBLE},
+    Endpoint.LOOK_UP: {200: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.LOOK_UP_SITE: {200: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.SCHEDULE: {200: M.DONE, 400: M.INVALID, 403: M.FORBIDDEN, 404: M.NOT_THERE, 422: M.INVALID},
+    Endpoint.REMOVE: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.OFFBOARD: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.TOKEN: {200: M.DONE, 400: M.FORBIDDEN, 401: M.FORBIDDEN, 403: M.FORBIDDEN, 422: M.FORBIDDEN},
+}
+"""(endpoint, status) -> meaning. Every status that is not here means: try later."""
+
+_WHY = {
+    Meaning.EXISTS: Refusal.EXISTS,
+    Meaning.FORBIDDEN: Refusal.FORBIDDEN,
+    Meaning.INVALID: Refusal.INVALID,
+    Meaning.NOT_ELIGIBLE: Refusal.NOT_ELIGIBLE,
+    Meaning.NOT_THERE: Refusal.UNKNOWN_CHARGER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP call: `path` is quoted already, `body` is JSON, or form fields where `form` says so."""
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    body: bytes | None = field(default=None, repr=False)
+    form: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: a status, and a body whose size the client has capped."""
+
+    status: int
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Nothing conclusive was said: the call stays owed. `why` is a sentence for the log, without personal data."""
+
+    why: str
+
+
+class SignInRefused(Exception):
+    """Axle gave no token; `status` is what it answered, the message a sentence for an operator."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def request(intent: Intent) -> Request:
+    """The first call of an intent. Raises ValueError for an id or an instant that cannot be written down."""
+    match intent:
+        case AskSchedule():
+            return _schedule_request(intent)
+        case Onboard():
+            return _onboard_request(intent)
+        case LookUp():
+            return Request(Endpoint.LOOK_UP, "GET", f"/entities/asset/external-id/{_segment(intent.charger_id)}")
+        case Remove():
+            return Request(Endpoint.REMOVE, "DELETE", f"/entities/asset/{_segment(intent.axle_asset_id)}")
+        case Offboard():
+            path = f"/entities/site/{_segment(intent.axle_site_id)}/offboard-site-and-assets"
+            return Request(Endpoint.OFFBOARD, "POST", path)
+
+
+def conclude(intent: Intent, replies: tuple[Reply, ...]) -> Answer | Again | Request:
+    """What the replies to an intent's calls so far mean: an answer for the core, one more call, or try later.
+
+    `replies` has one element, or two when the first call led to a `Request`. Never raises, whatever Axle sends.
+    """
+    reply = replies[-1]
+    endpoint = _endpoint(intent, len(replies))
+    meaning = MEANINGS[endpoint].get(reply.status)
+    if meaning is None:
+        return Again(_try_later(endpoint, reply.status))
+    try:
+        match intent:
+            case AskSchedule():
+                return _schedule_answer(intent, meaning, reply)
+            case Onboard():
+                return _onboard_answer(intent, meaning, reply)
+            case LookUp():
+                return _look_up_answer(intent, meaning, replies)
+            case Remove() | Offboard():
+                return _leave_answer(intent, meaning, reply)
+    except UnreadableBody:
+        return Again(f"Axle answered {endpoint} with {reply.status} and a body that tells nothing; asking again later.")
+
+
+def sign_in(username: str, password: str) -> Request:
+    """The call that fetches a token: form fields, as OAuth 2 has it."""
+    fields = {"grant_type": "password", "username": username, "password": password}
+    return Request(Endpoint.TOKEN, "POST", "/auth/token-form", urlencode(fields).encode(), form=True)
+
+
+def token_of(reply: Reply) -> str:
+    """The bearer token of a sign-in, fit for a header. Raises SignInRefused when there is none."""
+    meaning = MEANINGS[Endpoint.TOKEN].get(reply.status)
+    if meaning is Meaning.FORBIDDEN:
+        raise SignInRefused(reply.status, "Axle refused the username or the password; check the account's settings.")
+    if meaning is not Meaning.DONE:
+        raise SignInRefused(reply.status, _try_later(Endpoint.TOKEN, reply.status))
+    try:
+        return access_token_of(reply.body)
+    except UnreadableBody:
+        why = "Axle answered the sign-in with 200 but without a token; check that the base URL is Axle's."
+        raise SignInRefused(reply.status, why) from None
+
+
+def _schedule_request(intent: AskSchedule) -> Request:
+    blocks = [{"start_timestamp": iso(start), "end_timestamp": iso(end)} for start, end in intent.schedule]
+    path = f"/entities/asset/{_segment(intent.axle_asset_id)}/event/plug-in-schedule"
+    return Request(Endpoint.SCHEDULE, "POST", path, orjson.dumps({"charging_schedule": blocks}))
+
+
+def _onboard_request(intent: Onboard) -> Request:
+    asset: dict[str, Any] = {"external_id": intent.charger_id, "type": "charger"}
+    if intent.power_kw is not None:
+        asset["properties"] = {"power_kw": intent.power_kw}
+    if intent.axle_site_id is not None:
+        body = orjson.dumps(asset | {"site_id": intent.axle_site_id})
+        return Request(Endpoint.ADD_ASSET, "POST", "/entities/asset", body)
+    consent = {"dispatch_methods": ["limited_pause"]}
+    body = orjson.dumps({"site": _site_form(intent.enrolment), "asset": asset, "dispatch_consent": consent})
+    return Request(Endpoint.ONBOARD, "POST", "/entities/site/onboard-site-and-asset", body)
+
+
+def _site_form(enrolment: Enrolment) -> dict[str, str]:
+    form = {
+        "mpan": enrolment.mpan,
+        "postcode": enrolment.postcode,
+        "street_address": enrolment.street_address,
+        "gave_boundary_meter_consent_at": iso_z(enrolment.boundary_meter_consent_at_ms),
+    }
+    return form | {"email": enrolment.email} if enrolment.email else form
+
+
+def _segment(value: str) -> str:
+    # Every URL parser folds "." and ".." away, even when they are quoted: the call would reach another resource.
+    if value in {"", ".", ".."}:
+        raise ValueError(f"the id {value!r} cannot stand in a path of Axle's; give the charger another id.")
+    return quote(value, safe="")
+
+
+def _endpoint(intent: Intent, replies: int) -> Endpoint:
+    match intent:
+        case AskSchedule():
+            return Endpoint.SCHEDULE
+        case Onboard():
+            return Endpoint.ONBOARD if intent.axle_site_id is None else Endpoint.ADD_ASSET
+        case LookUp():
+            return Endpoint.LOOK_UP if replies == 1 else Endpoint.LOOK_UP_SITE
+        case Remove():
+            return Endpoint.REMOVE
+        case Offboard():
+            return Endpoint.OFFBOARD
+
+
+def _schedule_answer(intent: AskSchedule, meaning: Meaning, reply: Reply) -> Answer:
+    if meaning is Meaning.DONE:
+        answered = schedule_of(reply.body)
+        return ScheduleAnswered(intent.site_id, intent.charger_id, intent.number, intent.schedule, answered)
+    return ScheduleRefused(intent.site_id, intent.charger_id, intent.number, _WHY[meaning])
+
+
+def _onboard_answer(intent: Onboard, meaning: Meaning, reply: Reply) -> Answer:
+    if meaning is Meaning.DONE and intent.axle_site_id is None:
+        axle_site_id, axle_asset_id = site_and_asset_of(reply.body, intent.charger_id)
+        return Onboarded(intent.site_id, intent.charger_id, axle_site_id, axle_asset_id)
+    if meaning is Meaning.DONE and intent.axle_site_id is not None:
+        asset = asset_of(reply.body, intent.charger_id)
+        return Onboarded(intent.site_id, intent.charger_id, intent.axle_site_id, asset.id)
+    is_list_of_faults = meaning is Meaning.NOT_ELIGIBLE and not tells_a_sentence(reply.body)
+    why = Refusal.INVALID if is_list_of_faults else _WHY[meaning]
+    return OnboardingRefused(intent.site_id, intent.charger_id, why)
+
+
+def _look_up_answer(intent: LookUp, meaning: Meaning, replies: tuple[Reply, ...]) -> Answer | Request:
+    if meaning is Meaning.REFUSED:
+        return CallFailed(intent.site_id, intent.charger_id, replies[-1].status)
+    if len(replies) == 1 and meaning is Meaning.NOT_THERE:
+        return LookedUp(intent.site_id, intent.charger_id, None)
+    asset = asset_of(replies[0].body, intent.charger_id)
+    if len(replies) == 1:
+        return Request(Endpoint.LOOK_UP_SITE, "GET", f"/entities/site/{_segment(asset.site_id)}")
+    mpan = mpan_of(replies[1].body) if meaning is Meaning.DONE else None
+    return LookedUp(intent.site_id, intent.charger_id, Found(asset.site_id, asset.id, mpan))
+
+
+def _leave_answer(intent: Remove | Offboard, meaning: Meaning, reply: Reply) -> Answer:
+    if meaning is Meaning.REFUSED:
+        charger_id = intent.charger_id if isinstance(intent, Remove) else None
+        return CallFailed(intent.site_id, charger_id, reply.status)
+    if isinstance(intent, Remove):
+        return Removed(intent.site_id, intent.charger_id)
+    return Offboarded(intent.site_id, intent.axle_site_id)
+
+
+def _try_later(endpoint: Endpoint, status: int) -> str:
+    said = f"Axle answered {endpoint} with {status}"
+    if 300 <= status < 400:
+        return f"{said}, a redirect, which is never followed; check that the base URL is Axle's."
+    if status == 401:
+        return f"{said} though the token was fresh; check that the account still has access."
+    if status == 429:
+        return f"{said}: too many calls; slowing down."
+    if status in {408, 425} or status >= 500:
+        return f"{said}: trouble on its side; asking again later."
+    return f"{said}, which its documentation does not name; asking again later. Look for news of Axle's if it stays."

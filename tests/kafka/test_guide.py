@@ -1,0 +1,112 @@
+"""The guide's own example, through a real broker and the simulator: what Axle documents is what we do."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs re-export only the client
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from processor.cli.run import http_transport
+from processor.core.events import Enrolment, PlugIn
+from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
+from processor.demo.axle import AxleSimulator, SimSettings
+from processor.demo.kafka import Broker
+from processor.shell.axle_client import AxleAccount
+from processor.shell.clock import SystemClock
+from processor.shell.service import Service, ServiceConfig
+from processor.shell.topics import TopicNames
+from tests.broker import produce, read_committed
+from tests.kafka.rig import CODEC, NOWHERE
+
+
+def _ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+EVENING = _ms("2025-06-27T21:58:20+00:00")
+NIGHT = ((_ms("2025-06-27T22:00:00+00:00"), _ms("2025-06-28T06:00:00+00:00")),)
+PAUSE = ((_ms("2025-06-28T01:00:00+00:00"), _ms("2025-06-28T02:00:00+00:00")),)
+CONSENT = _ms("2025-01-01T12:00:00+00:00")
+SITE_BODY = {
+    "site": {
+        "mpan": "1234567890123",
+        "postcode": "SW1A 1AA",
+        "street_address": "10 Downing Street",
+        "gave_boundary_meter_consent_at": "2025-01-01T12:00:00Z",
+    },
+    "asset": {"external_id": "charger-001", "type": "charger", "properties": {"power_kw": 7.4}},
+    "dispatch_consent": {"dispatch_methods": ["limited_pause"]},
+}
+SCHEDULE_BODY = {
+    "charging_schedule": [
+        {"start_timestamp": "2025-06-27T22:00:00+00:00", "end_timestamp": "2025-06-28T06:00:00+00:00"}
+    ]
+}
+
+
+class ThatEvening(SystemClock):
+    """The machine's clock, set back to the evening of the guide's example."""
+
+    def __init__(self) -> None:
+        self._back_ms = super().now_ms() - EVENING
+
+    def now_ms(self) -> int:
+        """That evening's time."""
+        return super().now_ms() - self._back_ms
+
+
+def _count_by_our_clock(broker: Broker, topic: str) -> None:
+    """Let the topic keep no time of the broker's, so that an evening of the past is not out of date."""
+    resource = ConfigResource(
+        ResourceType.TOPIC,
+        topic,
+        incremental_configs=[
+            ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    for change in admin.incremental_alter_configs([resource]).values():
+        change.result(10)
+
+
+@pytest.mark.anyio
+async def test_the_guides_example_ends_as_the_guide_says(broker: Broker, topics: TopicNames) -> None:
+    """Its bodies are sent to the letter, and the charger is told its two blocks and the pause between them."""
+    await asyncio.to_thread(_count_by_our_clock, broker, topics.plug_in)
+    pause = ["2025-06-28T01:00:00+00:00", "2025-06-28T02:00:00+00:00"]
+    settings = SimSettings(faults=[{"endpoint": "schedule", "answer": {"pauses": [pause]}}])
+    enrolment = Enrolment("1234567890123", "SW1A 1AA", "10 Downing Street", CONSENT, CONSENT)
+    event = PlugIn("guide-1", EVENING, NOWHERE, "home-1", "charger-001", NIGHT, 7.4, enrolment)
+    async with AxleSimulator(settings) as axle:
+        config = ServiceConfig(
+            broker.bootstrap_servers,
+            AxleAccount(axle.url, "u", "p"),
+            topics,
+            group_id=f"{topics.state}.group",
+            http_port=0,
+        )
+        service = Service(config, http_transport(), ThatEvening())
+        running = asyncio.create_task(service.run())
+        await asyncio.to_thread(
+            produce, broker.bootstrap_servers, topics.plug_in, [(b"home-1", CODEC.encode_input(event), None)]
+        )
+        outcomes = await asyncio.to_thread(read_committed, broker.bootstrap_servers, topics.outcomes, 1, 30)
+        service.stop()
+        await running
+        bodies = {str(call["endpoint"]): call["body"] for call in axle.calls}
+    messages = await asyncio.to_thread(read_committed, broker.bootstrap_servers, topics.modified_schedule, 2, 10)
+    first, final = [CODEC.decode_output(ModifiedSchedule, message.value() or b"") for message in messages]
+
+    assert bodies["onboard"] == SITE_BODY
+    assert bodies["schedule"] == SCHEDULE_BODY
+    assert (first.status, first.final, first.effective, first.pauses) == (Status.REQUESTED, False, NIGHT, ())
+    assert (final.status, final.final, final.pauses) == (Status.MODIFIED, True, PAUSE)
+    assert final.effective == ((NIGHT[0][0], PAUSE[0][0]), (PAUSE[0][1], NIGHT[0][1]))
+    assert final.replaces == first.revision
+    assert CODEC.decode_output(Outcome, outcomes[0].value() or b"").result is Result.MODIFIED
