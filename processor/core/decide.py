@@ -53,14 +53,12 @@ class Decision:
 
 
 def decide(site: Site, event: Event, now_ms: int, rules: Rules) -> Decision:
-    """What follows from `event` at `now_ms` (UTC) for the site as it is. Total: every pair has a row, none raises."""
+    """Step 5: what follows from `event` at `now_ms` (UTC) for the site as it is. Total: every pair has a row, none raises."""
     turn = Turn(site, event, now_ms, rules)
     take(turn)
     enrolment.begin_enrolling(turn)
-    for row in TABLE[type(event)]:
-        if row.when(turn):
-            row.then(turn)
-            break
+    row = next(row for row in TABLE[type(event)] if row.when(turn))
+    row.then(turn)
     enrolment.forget_what_is_not_owed(turn)
     return Decision(turn.site, tuple(turn.outputs))
 

@@ -7,7 +7,7 @@ settings. Its log goes to a file, and when it dies, the last lines of it are wha
 
 import http.client
 import json
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -40,32 +40,36 @@ class ProcessorDied(Exception):
 
 
 class ProcessorChild:
-    """One processor. It imports from `with` on, and begins at `begin`; it cannot outlive the caller."""
+    """One processor. It imports at once and works from `begin` on; it cannot outlive the caller, nor the `with` block.
+
+    Raises OSError when it cannot be started.
+    """
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="axle-processor-demo-"))
         self._log = self._folder / "processor.log"
         self._settings = self._folder / "settings.json"
-        self._process: GuardedProcess | None = None
         self._page: str | None = None
+        command = [sys.executable, "-c", _IMPORT_THEN_RUN, str(self._settings), _PREFIX]
+        try:
+            self._process = GuardedProcess(command, log=self._log, remove=self._folder)
+        except OSError:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-c", _IMPORT_THEN_RUN, str(self._settings), _PREFIX]
-        self._process = GuardedProcess(command, log=self._log, remove=self._folder)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop(0.0)
-        for path in (self._log, self._settings, self._settings.with_suffix(".new")):
-            path.unlink(missing_ok=True)
-        self._folder.rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def pid(self) -> int | None:
         """Its process id while it runs."""
-        return self._process.pid if self._process is not None and self._process.exit_code is None else None
+        return self._process.pid if self._process.exit_code is None else None
 
     def begin(self, settings: Mapping[str, str]) -> None:
         """Tell it its settings, named as in `axle-processor config env` without the prefix; it begins to work."""
@@ -75,10 +79,10 @@ class ProcessorChild:
 
     def check(self) -> None:
         """Raises ProcessorDied when it has ended."""
-        process = self._process
-        if process is not None and process.exit_code is not None:
+        code = self._process.exit_code
+        if code is not None:
             raise ProcessorDied(
-                f"The processor ended by itself with code {process.exit_code}. The end of its log:\n{self.last_lines()}"
+                f"The processor ended by itself with code {code}. The end of its log:\n{self.last_lines()}"
             )
 
     @property
@@ -107,15 +111,9 @@ class ProcessorChild:
 
     def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """Ask it to drain and end; after `seconds` it is ended. Harmless when it has ended."""
-        if self._process is not None:
-            self._process.terminate(seconds)
+        self._process.terminate(seconds)
 
     def last_lines(self) -> str:
         """The end of its log."""
         lines = self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
         return "\n".join(lines) or "(empty)"
-
-
-def settings_of(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Names of settings that the user's environment carries, and that the demo does not use."""
-    return sorted(name for name in (os.environ if environ is None else environ) if name.startswith(_PREFIX))

@@ -75,6 +75,7 @@ class Sender:
         """Hear what was delivered."""
         self._producer.poll(0)
 
-    def flush(self, seconds: float) -> int:
-        """Wait for the broker's word on everything; returns how many events have none yet."""
-        return self._producer.flush(seconds)
+    @property
+    def waiting(self) -> int:
+        """How many events the broker has not acknowledged yet."""
+        return len(self._producer)

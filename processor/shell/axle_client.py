@@ -74,7 +74,7 @@ class AxleClient:
         await self._transport.aclose()
 
     async def perform(self, intent: Intent) -> Answer | Retry:
-        """Make the call that the intent owes, within the total deadline. Never raises but for cancellation."""
+        """Step 11: make the call that the intent owes, within the total deadline. Never raises but for cancellation."""
         try:
             async with asyncio.timeout(self._account.deadline_seconds):
                 return await self._converse(intent)

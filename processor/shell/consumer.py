@@ -8,14 +8,14 @@ The one idea: between two polls nothing may take long.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from processor.shell.leases import Leases
+from processor.shell.leases import Lease, Leases
 from processor.shell.records import Headers, Partition, Record
 
 T = TypeVar("T")
@@ -116,16 +116,19 @@ class PollThread:
         self._commands.append(run)
         return future
 
-    def begin(self, offsets: dict[Partition, int]) -> "Future[None]":
-        """Deliver these partitions from these offsets on."""
+    def begin(self, offsets: dict[Partition, int], leases: Collection[Lease]) -> "Future[bool]":
+        """Deliver these partitions from these offsets on; False when they went, even if they came back, meanwhile."""
 
-        def command(consumer: Consumer) -> None:
+        def command(consumer: Consumer) -> bool:
+            if not all(lease.is_open for lease in leases):
+                return False
             for (topic, partition), offset in offsets.items():
                 _seek(consumer, TopicPartition(topic, partition, offset))
             self._running.update(offsets)
             self.group_metadata = consumer.consumer_group_metadata()
             if not self._choked:
                 consumer.resume([TopicPartition(topic, partition) for topic, partition in offsets])
+            return True
 
         return self.call(command)
 
@@ -161,6 +164,7 @@ class PollThread:
             self._listener.on_failure(error)
 
     def _turn(self, consumer: Consumer) -> None:
+        """Step 1: poll, and hand over what came, with the leases it was read under."""
         while self._commands:
             self._commands.popleft()(consumer)
         self._breathe(consumer)

@@ -99,7 +99,7 @@ class Desk:
         return len(self._lanes) - self._in_flight
 
     def look_at(self, task: int, site: Site, hold_ms: int = 0) -> None:
-        """Queue what the site owes; calls begin `hold_ms` from now at the earliest."""
+        """Step 10: queue what the site owes; calls begin `hold_ms` from now at the earliest."""
         now_ms = self._clock.now_ms()
         wanted = {lane_of(intent): intent for intent in owed(site, now_ms, self._rules)}
         lanes = {(site.site_id, None), *((site.site_id, charger.charger_id) for charger in site.chargers)}

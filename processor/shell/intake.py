@@ -72,7 +72,7 @@ class Intake:
         return topic == self._names.reroute or topic in self._colocated
 
     def read(self, record: Record, now_ms: int) -> Arrival:
-        """What the record says, whose it is, and when it was first read."""
+        """Step 3: what the record says, whose it is, and when it was first read."""
         if record.topic == self._names.reroute:
             return self._after_hop(record, now_ms)
         first_read_ms = now_ms if record.appended_ms is None else record.appended_ms

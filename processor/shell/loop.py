@@ -92,7 +92,7 @@ class Loop:
         self._loop.call_soon_threadsafe(self._fail, error)
 
     def hear(self, task: int, lane: Lane, answer: Answer) -> None:
-        """The desk has an answer of Axle's."""
+        """Step 12: the desk has an answer of Axle's; it goes into the next round, as an event."""
         self._answers.append((task, lane, answer))
         self._wake.set()
 
@@ -135,7 +135,7 @@ class Loop:
         self._wake.clear()
 
     async def _turn(self) -> bool:
-        """One round; True when there may be more to do at once."""
+        """Step 2: take what is there, and make one round of it. True when there may be more to do at once."""
         round_ = Round(self._clock.now_ms(), self._store, self._intake, self._outbox, self._rules, self._tasks.anchor)
         self._take_records(round_)
         self._take_answers(round_)
@@ -174,7 +174,7 @@ class Loop:
             round_.take_answer(*self._answers.popleft())
 
     def _settle(self, part: Part, now_ms: int) -> None:
-        """A part is committed: now, and only now, everybody may know."""
+        """Step 9: a part is committed. Now, and only now, everybody may know."""
         if part.task is not None:
             self._store.merge(part.task, part.sites, part.changed, now_ms)
             self._tasks.advance(part.task, part.offsets)

@@ -5,6 +5,7 @@ charger, an event id or a URL.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 PREFIX = "axle_processor"
 FAST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -17,6 +18,8 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
+        self.collectors: list[MetricWrapperBase] = []
+        """All of them, in the order of this table, for the documentation."""
         self.build_info = self._gauge("build_info", "Version of this process; always 1.", "version", "librdkafka")
         self.events_consumed = self._counter("events_consumed_total", "Input records read.", "topic")
         self.outcomes = self._counter("outcomes_total", "Input records settled, by their one outcome.", "outcome")
@@ -61,10 +64,21 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+        made = Counter(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+        self.collectors.append(made)
+        return made
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+        made = Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
+        self.collectors.append(made)
+        return made
 
     def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry)
+        made = Histogram(f"{PREFIX}_{name}", help_text, labels, buckets=buckets, registry=self.registry)
+        self.collectors.append(made)
+        return made
+
+
+def label_names(collector: MetricWrapperBase) -> tuple[str, ...]:
+    """The labels of a metric, for the documentation and for tests; the library itself tells them nowhere."""
+    return tuple(collector._labelnames)  # noqa: SLF001 - as said above

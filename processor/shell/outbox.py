@@ -28,7 +28,7 @@ class Outbox:
         self._source = source
 
     def record(self, output: Output) -> Produce | None:
-        """The record of one output; an alarm has none."""
+        """Step 6: the record of one output; an alarm has none."""
         if isinstance(output, Alarm):
             return None
         value = self._codec.encode(output)

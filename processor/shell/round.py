@@ -76,7 +76,7 @@ class Round:
         return True
 
     def finish(self, positions: Callable[[int], Mapping[Partition, int]]) -> list[Part]:
-        """The parts, each with its changed states and its checkpoint. `positions(task)`: where its inputs stand."""
+        """Step 7: the parts, each with its changed states and its checkpoint; `positions(task)` tells its offsets."""
         for part in self._parts.values():
             if part.task is None:
                 continue
@@ -121,6 +121,7 @@ class Round:
             self._decide(part, event.site_id, event)
 
     def _decide(self, part: Part, site_id: str, event: Event) -> None:
+        """Step 4: fold the event over the site as this round has it so far."""
         task = part.task
         if task is None:
             raise ValueError("only a task decides")

@@ -21,6 +21,8 @@ from processor.shell.restore import RestoreCancelled, Restored, Restorer, start_
 from processor.shell.store import Store
 
 RESTORES_AT_ONCE = 2
+FOREIGN = -1
+"""In the place of a task's number: the inputs that are no task's own."""
 log = structlog.get_logger(__name__)
 
 
@@ -98,9 +100,9 @@ class Tasks:
         for topic, partition in sorted(taken):
             if topic == self._reroute_topic:
                 self._start(partition)
-        foreign = [partition for partition in taken if partition[0] not in self._task_topics]
+        foreign = sorted(partition for partition in taken if partition[0] not in self._task_topics)
         if foreign:
-            self._spawn(-1, self._feed(foreign))
+            self._spawn(FOREIGN, self._feed(foreign, self._leases_of(foreign)))
         self._count()
 
     def give_up(self, partitions: Iterable[Partition]) -> None:
@@ -130,9 +132,10 @@ class Tasks:
 
     def _start(self, task: int) -> None:
         sources = [(topic, task) for topic in self._task_topics if (topic, task) in self._assigned]
-        lease = self._leases.current(self._reroute_topic, task)
-        if lease is not None:
-            self._spawn(task, self._take_over(task, sources, lease))
+        self._spawn(task, self._take_over(task, sources, self._leases_of(sources)))
+
+    def _leases_of(self, partitions: list[Partition]) -> list[Lease]:
+        return [lease for partition in partitions if (lease := self._leases.current(*partition)) is not None]
 
     def _spawn(self, task: int, work: Coroutine[Any, Any, None]) -> None:
         running = asyncio.get_running_loop().create_task(work)
@@ -148,17 +151,24 @@ class Tasks:
 
         running.add_done_callback(done)
 
-    async def _take_over(self, task: int, sources: list[Partition], lease: Lease) -> None:
+    async def _take_over(self, task: int, sources: list[Partition], leases: list[Lease]) -> None:
         """Design 6.5: restore to the high watermark, find the start offsets, seek, resume, take up what is owed."""
         began = self._clock.monotonic()
+        if len(leases) != len(sources):
+            return
+
+        def is_wanted() -> bool:
+            return all(lease.is_open for lease in leases)
+
         async with self._slots:
-            restored = await asyncio.to_thread(self._restorer.restore, task, sources, lambda: lease.is_open)
+            restored = await asyncio.to_thread(self._restorer.restore, task, sources, is_wanted)
         offsets = start_offsets(restored)
         self._compare(restored, offsets)
         due = {site: marks.due_at_ms for site, marks in restored.marks.items() if marks.due_at_ms is not None}
         self._store.take_over(task, restored.states, due)
         self._positions[task] = offsets
-        await asyncio.wrap_future(self._poll.begin(offsets))
+        if not await asyncio.wrap_future(self._poll.begin(offsets, leases)):
+            return
         self._take_up(task, restored)
         self._metrics.restore_seconds.observe(self._clock.monotonic() - began)
         log.info("took a task over", task=task, sites=len(restored.states))
@@ -185,11 +195,14 @@ class Tasks:
                     checkpoint=offsets.get(source),
                 )
 
-    async def _feed(self, partitions: list[Partition]) -> None:
+    async def _feed(self, partitions: list[Partition], leases: list[Lease]) -> None:
         """Inputs whose partitions are no task's own: begin at the group's offsets; every record takes a hop."""
-        is_wanted = self._assigned.issuperset
-        starts = await asyncio.to_thread(self._restorer.starts, partitions, lambda: is_wanted(partitions))
-        await asyncio.wrap_future(self._poll.begin(starts))
+
+        def is_wanted() -> bool:
+            return len(leases) == len(partitions) and all(lease.is_open for lease in leases)
+
+        starts = await asyncio.to_thread(self._restorer.starts, partitions, is_wanted)
+        await asyncio.wrap_future(self._poll.begin(starts, leases))
         self._on_ready()
 
     def _count(self) -> None:

@@ -89,7 +89,7 @@ class Transactions:
             self._producer = None
 
     def commit(self, parts: list[Part]) -> set[int]:
-        """Commit the parts whose leases are open; returns their indices. See `records.Log.commit`."""
+        """Step 8: commit the parts whose leases are open; returns their indices. See `records.Log.commit`."""
         left = set(range(len(parts)))
         for attempt in range(ATTEMPTS_MAX):
             left = {i for i in left if all(lease.is_open for lease in parts[i].leases)}

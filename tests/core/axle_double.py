@@ -16,9 +16,8 @@ from processor.core.events import (
 )
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
 from processor.core.schedule import HOUR_MS, MINUTE_MS, Schedule, normalise, subtract, window
+from tests.core.world import STRANGER
 
-STRANGER = "9999999999999"
-"""The meter of a neighbour, whose site is `stranger`; nobody may ever touch it."""
 ENROLMENT_MOODS = ("not eligible", "invalid")
 PAUSE_MOODS = ("half an hour", "an hour at once", "bits", "two hours")
 STRANGE_MOODS = ("unreadable", "more", "empty", "forbidden")

@@ -9,8 +9,6 @@ from processor.core.schedule import HOUR_MS, MINUTE_MS
 from processor.core.site import Leaving
 from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, NIGHT, T0, World, at, consented
 
-MPAN = ENROLMENT.mpan
-
 
 def two_chargers() -> World:
     """A site with two chargers that Axle has, and no open question."""

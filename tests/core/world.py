@@ -25,7 +25,7 @@ from processor.core.events import (
     UserBoost,
     WithdrawalReason,
 )
-from processor.core.intents import AskSchedule, Intent, owed
+from processor.core.intents import AskSchedule, Intent, LookUp, owed
 from processor.core.outputs import Alarm, EnrolmentStatus, ModifiedSchedule, Outcome, Output, Result, Status
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS, MINUTE_MS, Schedule, subtract
@@ -38,6 +38,9 @@ RULES = Rules()
 GUIDE_SCHEDULE: Schedule = ((NIGHT, NIGHT + 8 * HOUR_MS),)
 GUIDE_PAUSE: Schedule = ((NIGHT + 3 * HOUR_MS, NIGHT + 4 * HOUR_MS),)
 ENROLMENT = Enrolment("1234567890123", "SW1A 1AA", "10 Downing Street", T0 - HOUR_MS, T0 - HOUR_MS)
+MPAN = ENROLMENT.mpan
+STRANGER = "9999999999999"
+"""The meter of a neighbour, whose site nobody may ever touch."""
 
 
 def at(hours: float, minutes: float = 0) -> int:
@@ -257,3 +260,28 @@ def waiting(site: Site) -> list[Source]:
         askers.append(charger.question.asker if charger.question else None)
         askers.append(charger.leaving.asker if charger.leaving else None)
     return [asker.source for asker in askers if asker]
+
+
+def two_chargers() -> World:
+    """A site with two chargers that Axle has and that it pauses."""
+    world = World().settled(GUIDE_PAUSE)
+    world.plug_in(enrolment=ENROLMENT, charger="c-2")
+    world.onboard("c-2")
+    world.answer(GUIDE_PAUSE, "c-2")
+    return world
+
+
+def onboarding() -> World:
+    """A charger whose onboarding is under way."""
+    world = World()
+    world.plug_in(enrolment=ENROLMENT)
+    return world
+
+
+def look_in_vain(world: World, charger: str = "c-1") -> None:
+    """Let all look-ups that are owed find nothing, each at its time."""
+    for _ in world.rules.look_up_delays_ms:
+        call = world.owed[0]
+        assert isinstance(call, LookUp)
+        world.now_ms = max(world.now_ms, call.not_before_ms)
+        world.look_up(charger=charger)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from processor.core.events import BoostAction, ConsentWithdrawn, Enrolment, PlugIn, Source, UserBoost
 from processor.core.outputs import ModifiedSchedule, Outcome
@@ -156,6 +156,22 @@ def drain_stdout(running: Running) -> None:
     stream = running.process.stdout
     if stream:
         threading.Thread(target=stream.read, daemon=True).start()
+
+
+class Feed:
+    """A platform's producer: one connection, records as they happen."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._producer = Producer({"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 0})
+
+    def send(self, topic: str, key: str, value: bytes | None) -> None:
+        """One record, on its way."""
+        self._producer.produce(topic, value, key)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """All of them acknowledged."""
+        assert self._producer.flush(10) == 0, "records were not acknowledged"
 
 
 def tonight(start_ms: int | None = None, hours: float = 8) -> Schedule:

@@ -1,0 +1,94 @@
+"""Writes `docs/reference.md` (every setting, every metric, every topic) from the code. `--check` fails on drift.
+
+Run it after changing `processor/settings.py`, `processor/shell/metrics.py` or a schema.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from processor.settings import variables
+from processor.shell.metrics import Metrics, label_names
+from processor.shell.topics import TopicNames, wanted_topics
+
+HERE = Path(__file__).parent
+TARGET = HERE / "reference.md"
+
+
+def reference() -> str:
+    """The whole document."""
+    return "\n".join(
+        [
+            "# Reference",
+            "",
+            "Written by `python docs/reference.py` from the code; a test fails when it is out of date.",
+            "",
+            "## Settings",
+            "",
+            "All of them are environment variables. A variable with our prefix that is not in this table is an error.",
+            "",
+            "| variable | default | what it is for |",
+            "| --- | --- | --- |",
+            *(f"| `{name}` | {_default(default)} | {about} |" for name, about, default in variables()),
+            "",
+            "## Metrics",
+            "",
+            "At `/metrics`, in Prometheus text format. No label ever names a site, a charger or an event.",
+            "",
+            "| metric | type | labels | what it tells |",
+            "| --- | --- | --- | --- |",
+            *_metrics(),
+            "",
+            "## Topics",
+            "",
+            "`axle-processor topics apply` creates what is missing, like this:",
+            "",
+            "| topic | partitions | settings |",
+            "| --- | --- | --- |",
+            *(
+                f"| `{spec.name}` | {spec.partitions} | {_settings(spec.config)} |"
+                for spec in wanted_topics(TopicNames())
+            ),
+            "",
+            "## Records",
+            "",
+            "What each field means is in the schemas themselves:",
+            "",
+            *_records(),
+        ]
+    )
+
+
+def _default(default: object) -> str:
+    return "none" if default in (None, "") or "*" in str(default) else f"`{default}`"
+
+
+def _settings(config: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(config.items()))
+
+
+def _metrics() -> list[str]:
+    rows = []
+    for collector in Metrics().collectors:
+        described = next(iter(collector.describe()))
+        labels = ", ".join(f"`{label}`" for label in label_names(collector)) or "none"
+        name = described.name + ("_total" if described.type == "counter" else "")
+        rows.append(f"| `{name}` | {described.type} | {labels} | {described.documentation} |")
+    return rows
+
+
+def _records() -> list[str]:
+    rows = []
+    for path in sorted((HERE.parent / "schemas").glob("*.avsc")):
+        schema = json.loads(path.read_text())
+        rows.append(f"- [`{path.stem}`](../schemas/{path.name}): {schema['doc'].split('. ')[0].rstrip('.')}.")
+    return [*rows, ""]
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv:
+        sys.exit(
+            0 if TARGET.read_text() == reference() else "docs/reference.md is out of date: python docs/reference.py"
+        )
+    TARGET.write_text(reference())

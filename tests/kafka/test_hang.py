@@ -1,0 +1,116 @@
+"""Axle hangs: drivers do not notice."""
+
+import time
+from collections.abc import Iterator
+from itertools import cycle
+
+from processor.core.events import Input
+from processor.core.outputs import Result, Status
+from processor.demo.kafka import Broker
+from processor.shell.topics import TopicNames
+from tests.broker import Record, produce, read_committed
+from tests.kafka.rig import (
+    CODEC,
+    Feed,
+    Seen,
+    boost,
+    plug_in,
+    processor,
+    processor_environ,
+    read_all,
+    simulator,
+    wait_until,
+    withdrawal,
+)
+
+HOMES = 50
+ACTIONS = 200
+PER_SECOND = 50
+DEADLINE_SECONDS = 2
+
+
+def _act(bootstrap: str, topics: TopicNames) -> None:
+    """Plug-ins and boosts in turn, at a steady rate."""
+    feed = Feed(bootstrap)
+    began = time.monotonic()
+    homes = cycle(range(HOMES))
+    for i in range(ACTIONS):
+        site, charger = f"s-{(home := next(homes))}", f"c-{home}"
+        if i // HOMES % 2 == 0:
+            feed.send(topics.user_boost, site, boost(site, charger, f"hang-{i}"))
+        else:
+            feed.send(topics.plug_in, site, plug_in(site, charger, f"hang-{i}"))
+        time.sleep(max(0.0, began + (i + 1) / PER_SECOND - time.monotonic()))
+    feed.flush()
+
+
+def _appended_ms(bootstrap: str, topics: TopicNames) -> Iterator[tuple[str, int]]:
+    """Event id and broker time of every action."""
+    for topic, kind in ((topics.plug_in, Input.PLUG_IN), (topics.user_boost, Input.USER_BOOST)):
+        for message in read_all(bootstrap, topic):
+            yield CODEC.decode(kind, message.value() or b"")["event_id"], message.timestamp()[1]
+
+
+def _latencies_ms(bootstrap: str, topics: TopicNames, seen: Seen) -> list[int]:
+    """From the broker's time of each action to that of its first record."""
+    first: dict[str, int] = {}
+    for records in seen.schedules.values():
+        for record in records:
+            at_ms = seen.appended_ms[record.charger_id, record.revision]
+            if record.status is Status.REQUESTED:
+                first.setdefault(record.caused_by.event_id, at_ms)
+    return sorted(
+        first[event_id] - at_ms
+        for event_id, at_ms in _appended_ms(bootstrap, topics)
+        if event_id.startswith("hang-") and event_id in first
+    )
+
+
+def test_drivers_are_served_in_milliseconds_while_axle_hangs(broker: Broker, topics: TopicNames) -> None:
+    """With every call hanging, 200 actions are published with p50 <= 50 ms, and are settled once Axle is back."""
+    bootstrap = broker.bootstrap_servers
+    with simulator() as axle:
+        environ = processor_environ(bootstrap, topics, axle.url, AXLE__DEADLINE_SECONDS=str(DEADLINE_SECONDS))
+        with processor(environ, 2) as running:
+            enrolling: list[Record] = [
+                (f"s-{i}".encode(), plug_in(f"s-{i}", f"c-{i}", f"first-{i}"), None) for i in range(HOMES)
+            ]
+            produce(bootstrap, topics.plug_in, enrolling)
+            read_committed(bootstrap, topics.outcomes, HOMES, 30)
+
+            axle.put_faults([{"endpoint": "*", "fault": "hang"}])
+            _act(bootstrap, topics)
+            produce(bootstrap, topics.plug_in, [(b"x", plug_in("x", "cx", "stranger", enrol=False), None)])
+            produce(bootstrap, topics.consent_withdrawn, [(b"s-0", withdrawal("s-0", "leaves"), None)])
+            wait_until(lambda: _settled(bootstrap, topics, "stranger"), 5, "a stranger's plug-in settled in the outage")
+            wait_until(lambda: _is_free(bootstrap, topics, "c-0"), 5, "a withdrawn charger freed in the outage")
+            axle.put_faults([])
+            everything = HOMES + ACTIONS + 2
+            seen = Seen()
+            for message in read_committed(bootstrap, topics.outcomes, everything, 60):
+                seen.take(topics, message)
+            assert running.terminate() == 0, running.said()
+    for message in read_all(bootstrap, topics.modified_schedule):
+        seen.take(topics, message)
+
+    latencies = _latencies_ms(bootstrap, topics, seen)
+    p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
+    print(f"\nwhile Axle hung: {len(latencies)} actions, REQUESTED p50 {p50} ms, p99 {p99} ms, max {latencies[-1]} ms")
+    results = [outcomes[0].result for outcomes in seen.outcomes.values()]
+    assert len(latencies) == ACTIONS
+    assert p50 <= 50
+    assert len(seen.outcomes) == everything
+    assert all(len(outcomes) == 1 for outcomes in seen.outcomes.values())
+    assert Result.FALLBACK not in results
+
+
+def _settled(bootstrap: str, topics: TopicNames, event_id: str) -> bool:
+    needle = event_id.encode()
+    return any(needle in (message.value() or b"") for message in read_all(bootstrap, topics.outcomes))
+
+
+def _is_free(bootstrap: str, topics: TopicNames, charger: str) -> bool:
+    seen = Seen()
+    for message in read_all(bootstrap, topics.modified_schedule):
+        seen.take(topics, message)
+    return seen.schedules[charger][-1].status is Status.WITHDRAWN
