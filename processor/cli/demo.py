@@ -9,13 +9,15 @@ import json
 import os
 import re
 import secrets
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -55,9 +57,10 @@ def demo_verb(options: DemoOptions) -> int:
     audience = _audience(options)
     plan = DemoPlan(options.chargers, options.rate, options.duration, options.fault, options.port)
     try:
-        with ProcessorChild() as child, _broker(options.broker, audience) as broker:
-            token = secrets.token_hex(4)
-            told = asyncio.run(Demo(plan, broker, child, audience, began_seconds, token).run())
+        with _Interrupts() as interrupts, ProcessorChild() as child, _broker(options.broker, audience) as broker:
+            demo = Demo(plan, broker, child, audience, began_seconds, secrets.token_hex(4))
+            with interrupts.heard_by(demo.stop):
+                told = asyncio.run(demo.run())
     except BrokerFailed as failed:
         print(f"kafka: {failed}", file=sys.stderr)
         return EXIT_UNREACHABLE
@@ -68,6 +71,45 @@ def demo_verb(options: DemoOptions) -> int:
         print("stopped before the demo began; nothing is left behind", file=sys.stderr)
         return EXIT_INTERRUPTED
     return _tell(told, options)
+
+
+class _Interrupts:
+    """Ctrl-C and SIGTERM throughout the command, so that none of them can tear the cleaning up.
+
+    Before the demo runs they end the command, while it runs they end its story, and afterwards they are not heard.
+    """
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def heard_by(self, stop: Callable[[], None]) -> Iterator[None]:
+        """While the demo runs."""
+        self._stop = stop
+        try:
+            yield
+        finally:
+            self._is_over = True
+
+    def _hear(self, _number: int, _frame: object) -> None:
+        if self._is_over:
+            return
+        if self._stop is not None:
+            self._stop()
+            return
+        self._is_over = True
+        raise KeyboardInterrupt
 
 
 def _wrong_use(options: DemoOptions) -> str | None:

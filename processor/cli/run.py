@@ -12,9 +12,8 @@ from processor import __version__
 from processor.cli.wiring import service_config, set_up_log
 from processor.settings import SettingsWrong, load
 from processor.shell.http import PortTaken
-from processor.shell.records import KafkaRefused
-from processor.shell.restore import RestoreFailed
-from processor.shell.service import KafkaUnreachable, Service, ServiceConfig, TopicsUnfit
+from processor.shell.records import KafkaRefused, RestoreFailed, TransactionLost
+from processor.shell.service import ConnectionWrong, KafkaUnreachable, Service, ServiceConfig, TopicsUnfit
 
 EXIT_FAILURE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 3, 4
 log = structlog.get_logger(__name__)
@@ -33,10 +32,10 @@ def run_verb() -> int:
         log.warning("AXLE_PROCESSOR_PRIVACY__KEY is not set; the fingerprints of MPANs can be guessed")
     try:
         _with_loop(config)
-    except (TopicsUnfit, PortTaken, RestoreFailed) as wrong:
+    except (ConnectionWrong, TopicsUnfit, PortTaken, RestoreFailed) as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    except (KafkaUnreachable, KafkaRefused) as failure:
+    except (KafkaUnreachable, KafkaRefused, TransactionLost) as failure:
         print(f"kafka: {failure}", file=sys.stderr)
         return EXIT_UNREACHABLE
     return 0

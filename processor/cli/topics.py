@@ -3,10 +3,12 @@
 import sys
 
 import orjson
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from processor.cli.wiring import connection, topic_names
 from processor.settings import SettingsWrong, load
+from processor.shell.service import METADATA_SECONDS
 from processor.shell.topics import DEFAULT_PARTITIONS, TopicsFailed, apply, plan, wanted_topics
 
 
@@ -17,9 +19,18 @@ def topics_verb(*, apply_changes: bool, as_json: bool) -> int:
     except SettingsWrong as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return 3
-    admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap_servers, **connection(settings)})
+    where: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        **connection(settings),
+        "log_level": 0,
+    }
     try:
-        changes = plan(admin, wanted_topics(topic_names(settings), DEFAULT_PARTITIONS))
+        admin = AdminClient(where)
+    except KafkaException as wrong:
+        print(f"configuration: AXLE_PROCESSOR_KAFKA__*: {wrong.args[0].str()}", file=sys.stderr)
+        return 3
+    try:
+        changes = plan(admin, wanted_topics(topic_names(settings), DEFAULT_PARTITIONS), METADATA_SECONDS)
         if apply_changes:
             apply(admin, changes)
     except TopicsFailed as failure:

@@ -53,7 +53,7 @@ class Decision:
 
 
 def decide(site: Site, event: Event, now_ms: int, rules: Rules) -> Decision:
-    """Step 5: what follows from `event` at `now_ms` (UTC) for the site as it is. Total: every pair has a row, none raises."""
+    """Step 5: what follows from `event` at `now_ms` (UTC) for the site as it is. Every pair has a row; none raises."""
     turn = Turn(site, event, now_ms, rules)
     take(turn)
     enrolment.begin_enrolling(turn)

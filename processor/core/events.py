@@ -6,7 +6,7 @@ milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead
 it before it got here, so the core never doubts a time again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from processor.core.schedule import Schedule
@@ -46,9 +46,9 @@ class Source:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Enrolment:
-    """What Axle needs to know of a household. Personal data: kept only while an onboarding is owed."""
+    """What Axle needs to know of a household. Personal data: kept only while an onboarding is owed, never printed."""
 
     mpan: str
     postcode: str
@@ -56,6 +56,9 @@ class Enrolment:
     boundary_meter_consent_at_ms: int
     consented_at_ms: int
     email: str | None = None
+
+    def __repr__(self) -> str:
+        return "Enrolment(...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ class Found:
 
     axle_site_id: str
     axle_asset_id: str
-    mpan: str | None
+    mpan: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Here lives when something is shown, and the summary at the end; what it looks li
 kinds of audience are told the same things at the same times, and each shows what it can.
 """
 
+import textwrap
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Protocol, TextIO
@@ -12,23 +13,23 @@ from rich.console import Console
 from rich.live import Live
 
 from processor.demo.scene import Scene
-from processor.demo.timeline import Frame, draw, line, progress
+from processor.demo.timeline import Frame, draw, line, progress, told_in_words
 
 PROGRESS_SECONDS = 5.0
 _PROMISES = (
-    ("driver_wins", "the driver wins", "no pause that Axle did not answer to that very action"),
+    ("driver_wins", "the driver wins", "pauses only as Axle answered"),
     (
         "withdrawn_is_withdrawn",
         "withdrawn is withdrawn",
-        "{offboarded_at_axle} homes offboarded at Axle, no pause after",
+        "homes gone at Axle: {offboarded_at_axle}, no pause after",
     ),
-    ("silence_means_charge", "silence means charge", "each wish was out before Axle was asked about it"),
-    ("one_outcome", "one outcome each", "{inputs} events, lost {lost}, duplicates {duplicates}"),
+    ("silence_means_charge", "silence means charge", "wishes were out before Axle was asked"),
+    ("one_outcome", "one outcome each", "events {inputs}, lost {lost}, duplicates {duplicates}"),
 )
 _NEXT = (
-    ("axle-processor demo --fault hang", "Axle stops answering; the drivers notice nothing"),
-    ("axle-processor demo --broker HOST:PORT", "the same on a Kafka of yours, in topics of its own"),
-    ("axle-processor config env", "every setting, for the real thing"),
+    ("axle-processor demo --fault hang", "Axle hangs; the drivers notice nothing"),
+    ("axle-processor demo --broker HOST:PORT", "the same on a Kafka of yours"),
+    ("axle-processor config env", "every setting of the processor"),
 )
 
 
@@ -103,10 +104,10 @@ def summary(report: Mapping[str, Any], report_file: str | None = None) -> str:
     """What the run came to, in plain words for a terminal of 80 columns."""
     events = report["events"]
     told = {**report, "inputs": sum(events.values())}
+    broker = "a real Kafka" if report["broker"] == "kafka" else "a mock of Kafka"
+    put = told_in_words(events["plug-in"], events["user-boost"], events["consent-withdrawn"])
     lines = [
-        f"{report['duration_s']:.0f} s on {'a real Kafka' if report['broker'] == 'kafka' else 'a mock of Kafka'}: "
-        f"{events['plug-in']} plug-ins, {events['user-boost']} boosts and changes, "
-        f"{events['consent-withdrawn']} withdrawals.",
+        f"{report['duration_s']:.0f} s on {broker}: {put}.",
         "",
         *_published(report["published"]),
         *(f"  first word to a {kind}: {_latency(report['latency_ms'][kind])}" for kind in ("user-boost", "plug-in")),
@@ -118,14 +119,14 @@ def summary(report: Mapping[str, Any], report_file: str | None = None) -> str:
         lines.append(f"  {words:<24}{verdict:<13}{proof.format(**told) if broken == 0 else ''}".rstrip())
     lines += [f"    {finding}" for finding in report["findings"][:10]]
     lines += ["", f"  report: {report_file}"] if report_file else []
-    lines += ["", "Try next:", *(f"  {command:<42}{words}" for command, words in _NEXT)]
+    lines += ["", "Try next:", *(f"  {command:<40}{words}" for command, words in _NEXT)]
     return "\n".join(lines)
 
 
 def _published(published: Mapping[str, int]) -> list[str]:
     ordered = sorted(published.items(), key=lambda item: -item[1])
     told = ", ".join(f"{count} {status}" for status, count in ordered)
-    return [f"  published: {told or 'nothing'}"]
+    return textwrap.wrap(f"published: {told or 'nothing'}", 78, initial_indent="  ", subsequent_indent="             ")
 
 
 def _latency(figures: Mapping[str, int | None]) -> str:

@@ -108,12 +108,14 @@ class Facts:
 
     @cached_property
     def asked(self) -> Mapping[str, list[Asked]]:
-        """Each charger's questions to Axle, in the order in which they arrived there."""
+        """Each charger's questions to Axle, in the order of their arrival there (the log has that of their effects)."""
         found: defaultdict[str, list[Asked]] = defaultdict(list)
         for call in self.history.calls:
             question = read_question(call)
             if question is not None:
                 found[question.charger_id].append(question)
+        for questions in found.values():
+            questions.sort(key=lambda question: question.at_ms)
         return found
 
     @cached_property
@@ -144,19 +146,40 @@ class Facts:
 
         Source: design 4, order by registers.
         """
-        for put in self.by_site.get(site_id, ()):
-            event = put.planned.event
-            if not isinstance(event, PlugIn) or event.enrolment is None or put.place is None:
-                continue
+        for put, consented_ms in self._consents.get(site_id, ()):
             if told_by_ms is None or put.appended_ms <= told_by_ms:
-                yield min(event.enrolment.consented_at_ms, event.occurred_at_ms)
+                yield consented_ms
+
+    @cached_property
+    def _consents(self) -> Mapping[str, list[tuple[Put, int]]]:
+        found: defaultdict[str, list[tuple[Put, int]]] = defaultdict(list)
+        for site_id, puts in self.by_site.items():
+            for put in puts:
+                event = put.planned.event
+                if isinstance(event, PlugIn) and event.enrolment is not None and put.place is not None:
+                    found[site_id].append((put, min(event.enrolment.consented_at_ms, event.occurred_at_ms)))
+        return found
 
     def withdrawals(self, site_id: str, charger_id: str | None) -> Iterator[Put]:
         """Withdrawals of the site, and those of this one charger."""
-        for put in self.by_site.get(site_id, ()):
-            event = put.planned.event
-            if isinstance(event, ConsentWithdrawn) and put.place and leaving_charger(event) in {None, charger_id}:
+        for put, leaving in self._withdrawals.get(site_id, ()):
+            if leaving in {None, charger_id}:
                 yield put
+
+    @cached_property
+    def _withdrawals(self) -> Mapping[str, list[tuple[Put, str | None]]]:
+        found: defaultdict[str, list[tuple[Put, str | None]]] = defaultdict(list)
+        for site_id, puts in self.by_site.items():
+            for put in puts:
+                event = put.planned.event
+                if isinstance(event, ConsentWithdrawn) and put.place is not None:
+                    found[site_id].append((put, leaving_charger(event)))
+        return found
+
+    def mpans(self, site_id: str) -> set[str]:
+        """The meters that the household was enrolled with."""
+        events = (put.planned.event for put in self.by_site.get(site_id, ()))
+        return {event.enrolment.mpan for event in events if isinstance(event, PlugIn) and event.enrolment}
 
 
 def leaving_charger(event: ConsentWithdrawn) -> str | None:

@@ -6,6 +6,8 @@ idea: a charger's records are read in the order in which the charger hears them,
 anew from the events that went in. Each finding is a sentence that names what was seen.
 """
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ from enum import StrEnum
 from processor.core.events import BoostAction, ConsentWithdrawn, Input, PlugIn, UserBoost
 from processor.core.outputs import ModifiedSchedule, Result, Status
 from processor.core.schedule import EMPTY, HOUR_MS, MINUTE_MS, Schedule, intersect, is_subset, since, subtract, union
-from processor.demo.history import Facts, Published, leaving_charger
+from processor.demo.history import Asked, Facts, Published, leaving_charger
 
 PATIENCE_MS = 10_000
 """A driver who waits this long for a first word was not heard. Far more than it takes, so that a busy machine is not
@@ -141,13 +143,18 @@ def _newer_and_not_understood(facts: Facts, published: Published, wish: Wish) ->
 def _answered(facts: Facts, published: Published) -> bool:
     """Whether Axle took these pauses out of a schedule that it was asked about after the action was known."""
     record = published.record
+    questions = facts.asked.get(record.charger_id, [])
     since_ms = facts.first_word_ms(record.caused_by.event_id) or 0
+    first = bisect_left(questions, since_ms - facts.slack_ms, key=_asked_at)
+    last = bisect_right(questions, published.appended_ms + facts.slack_ms, key=_asked_at)
     return any(
-        since_ms <= asked.at_ms <= published.appended_ms + facts.slack_ms
-        and asked.answered is not None
-        and is_subset(record.pauses, subtract(asked.sent, asked.answered))
-        for asked in facts.asked.get(record.charger_id, ())
+        asked.answered is not None and is_subset(record.pauses, subtract(asked.sent, asked.answered))
+        for asked in questions[first:last]
     )
+
+
+def _asked_at(asked: Asked) -> int:
+    return asked.at_ms
 
 
 def withdrawn_is_withdrawn(facts: Facts) -> Iterator[Finding]:
@@ -184,10 +191,8 @@ def _still_at_axle(facts: Facts) -> Iterator[Finding]:
         consent_ms = max(facts.consents(site_id), default=0)
         events = [put.planned.event for put in puts]
         left = _newest_left(facts, site_id, None)
-        if left is not None and left[0] >= consent_ms:
-            known = {event.enrolment.mpan for event in events if isinstance(event, PlugIn) and event.enrolment}
-            if known & mpans:
-                yield Finding(Promise.WITHDRAWN, f"{site_id} withdrew ({left[1]}), and Axle still has it at the end")
+        if left is not None and left[0] >= consent_ms and facts.mpans(site_id) & mpans:
+            yield Finding(Promise.WITHDRAWN, f"{site_id} withdrew ({left[1]}), and Axle still has it at the end")
         for charger_id in {event.charger_id for event in events if event.charger_id} & assets:
             left = _newest_left(facts, site_id, charger_id)
             if left is not None and left[0] >= consent_ms:
@@ -196,38 +201,38 @@ def _still_at_axle(facts: Facts) -> Iterator[Finding]:
 
 def _not_told(facts: Facts) -> Iterator[Finding]:
     """Withdrawals of which it was said that Axle confirmed them, and no such call had an effect at Axle."""
-    homes_at_axle: dict[str, set[str]] = {}
-    for call in facts.history.calls:
-        if call["endpoint"] == "onboard" and call["effect"]:
-            homes_at_axle.setdefault(call["body"]["site"]["mpan"], set()).add(call["axle_site_id"])
+    sites, gone = _homes_at_axle(facts), _gone_at_axle(facts)
     for settled in facts.history.settled:
         put = facts.by_id.get(settled.outcome.event_id or "")
         if put is None or settled.outcome.result is not Result.OFFBOARDED:
             continue
         event = put.planned.event
-        if not isinstance(event, ConsentWithdrawn):
-            continue
-        mpans = {
-            one.planned.event.enrolment.mpan
-            for one in facts.by_site[event.site_id]
-            if isinstance(one.planned.event, PlugIn) and one.planned.event.enrolment
-        }
-        sites = set().union(*(homes_at_axle.get(mpan, set()) for mpan in mpans))
-        charger_id = leaving_charger(event)
-        if not any(
-            put.appended_ms - facts.slack_ms <= call["at_ms"] <= settled.appended_ms + facts.slack_ms
-            and _takes_away(call, sites, charger_id)
-            for call in facts.history.calls
-        ):
+        names = {site for mpan in facts.mpans(event.site_id) for site in sites[mpan]}
+        if isinstance(event, ConsentWithdrawn) and (charger_id := leaving_charger(event)):
+            names.add(charger_id)
+        earliest, latest = put.appended_ms - facts.slack_ms, settled.appended_ms + facts.slack_ms
+        if not any(earliest <= at_ms <= latest for name in names for at_ms in gone[name]):
             yield Finding(Promise.WITHDRAWN, f"{event.event_id} is said to be offboarded, and Axle was never told")
 
 
-def _takes_away(call: dict[str, object], sites: set[str], charger_id: str | None) -> bool:
-    if not call["effect"]:
-        return False
-    if call["endpoint"] == "offboard":
-        return call["axle_site_id"] in sites
-    return charger_id is not None and call["method"] == "DELETE" and call["external_id"] == charger_id
+def _homes_at_axle(facts: Facts) -> defaultdict[str, set[str]]:
+    """Axle's sites by their meters, as its onboardings were logged."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for call in facts.history.calls:
+        if call["endpoint"] == "onboard" and call["effect"]:
+            found[call["body"]["site"]["mpan"]].add(call["axle_site_id"])
+    return found
+
+
+def _gone_at_axle(facts: Facts) -> defaultdict[str, list[int]]:
+    """When Axle deleted sites (by its ids) and single chargers (by ours)."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for call in facts.history.calls:
+        if call["effect"] and call["endpoint"] == "offboard":
+            found[call["axle_site_id"]].append(call["at_ms"])
+        if call["effect"] and call["method"] == "DELETE":
+            found[call["external_id"]].append(call["at_ms"])
+    return found
 
 
 def silence_means_charge(facts: Facts, questions_until_ms: int | None = None) -> Iterator[Finding]:
@@ -244,14 +249,17 @@ def silence_means_charge(facts: Facts, questions_until_ms: int | None = None) ->
         for asked in questions:
             if questions_until_ms is not None and asked.at_ms > questions_until_ms:
                 continue
+            told_by_then = bisect_right(told, asked.at_ms + facts.slack_ms, key=_appended_at)
             if not any(
-                published.appended_ms <= asked.at_ms + facts.slack_ms
-                and is_subset(asked.sent, published.record.requested)
-                for published in reversed(told)
+                is_subset(asked.sent, told[number].record.requested) for number in reversed(range(told_by_then))
             ):
                 sentence = f"{charger_id}: Axle was asked about {_say(asked.sent)} before the charger was told of it"
                 yield Finding(Promise.SILENCE, sentence)
     yield from _left_waiting(facts)
+
+
+def _appended_at(published: Published) -> int:
+    return published.appended_ms
 
 
 def _left_waiting(facts: Facts) -> Iterator[Finding]:

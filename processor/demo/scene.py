@@ -1,7 +1,7 @@
 """The scene: what an onlooker of the demo gets to see, kept up to date record by record.
 
-Here lives what is going on and how it is put into words; how it looks is `timeline.py`'s. The idea: one line of news for
-each event, once it is known what became of it, in the words of a person who stands next to the charger.
+Here lives what is going on and how it is put into words; how it looks is `timeline.py`'s. The idea: one line of news
+for each event, once it is known what became of it, in the words of a person who stands next to the charger.
 """
 
 from collections import Counter, deque
@@ -25,17 +25,17 @@ _RECORDS_MAX = 8
 THEN: Mapping[Result, str] = MappingProxyType(
     {
         Result.UNCHANGED: "charges as asked",
-        Result.FALLBACK: "charges as asked, without Axle's answer",
-        Result.REJECTED: "charges as asked, Axle's answer was refused",
+        Result.FALLBACK: "charges as asked, Axle was silent",
+        Result.REJECTED: "charges as asked, answer refused",
         Result.NOT_ENROLLED: "charges as asked, not with Axle",
-        Result.WITHDRAWN: "charges as asked, without consent",
-        Result.EXPIRED: "nothing left to charge",
+        Result.WITHDRAWN: "charges as asked, no consent",
+        Result.EXPIRED: "nothing is left to charge",
         Result.COALESCED: "a newer wish took over",
         Result.STALE: "too old, left aside",
         Result.DUPLICATE: "known already, left aside",
-        Result.INVALID: "refused, dead letter written",
-        Result.OFFBOARDED: "charges freely, gone at Axle",
-        Result.NOTHING_TO_OFFBOARD: "nothing was at Axle",
+        Result.INVALID: "refused, kept as a dead letter",
+        Result.OFFBOARDED: "charges as asked, gone at Axle",
+        Result.NOTHING_TO_OFFBOARD: "nothing was left at Axle",
         Result.UNKNOWN_ACTION: "not understood, pauses lifted",
     }
 )
@@ -135,7 +135,7 @@ class Scene:
             self._results[outcome.charger_id] = outcome.result
         put = self._puts.get(outcome.event_id or "")
         if put is None:
-            self._add(News(at_ms, "somebody", "sent what is no record", outcome.result))
+            self._add(News(at_ms, "somebody", "sent what is no event", outcome.result))
             return
         what = "said the same again" if outcome.result is Result.DUPLICATE else _what(put.planned)
         pauses = record.pauses if record and outcome.result is Result.MODIFIED else ()
@@ -185,7 +185,7 @@ def _who(event: Event) -> str:
 
 def _what(planned: Planned) -> str:
     if planned.twist is Twist.INVALID:
-        return "said what cannot be"
+        return "sent an impossible event"
     event = planned.event
     if isinstance(event, ConsentWithdrawn):
         return "was disconnected" if leaving_charger(event) else "withdrew"
@@ -197,6 +197,6 @@ def _what(planned: Planned) -> str:
         BoostAction.BOOST: "boosted",
         BoostAction.BOOST_CANCELLED: "cancelled a boost",
         BoostAction.SCHEDULE_CHANGED: "changed its schedule",
-        BoostAction.UNKNOWN: "did something new",
+        BoostAction.UNKNOWN: "sent an unknown action",
     }
     return words[event.action]

@@ -4,6 +4,7 @@ What is sent is `traffic.py`'s. The idea: an event counts as told only with the 
 offset and append time), because that word is what outcomes and latencies are held against later.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,10 +28,14 @@ class Put:
 
 
 class Sender:
-    """An idempotent producer that places records as Java clients do. Used on one thread."""
+    """An idempotent producer that places records as Java clients do. Used on one thread.
 
-    def __init__(self, bootstrap_servers: str, names: TopicNames, codec: Codec) -> None:
+    `stamps`: whether the broker stamps records with its own time; a mock does not, and the time of sending must do.
+    """
+
+    def __init__(self, bootstrap_servers: str, names: TopicNames, codec: Codec, *, stamps: bool = True) -> None:
         self._codec = codec
+        self._stamps = stamps
         self._topics: Mapping[Input, str] = {
             Input.PLUG_IN: names.plug_in,
             Input.USER_BOOST: names.user_boost,
@@ -52,6 +57,7 @@ class Sender:
     def send(self, planned: Planned) -> Put:
         """Send it; what the broker says is written onto the `Put` during a later `poll`."""
         put = Put(planned)
+        sent_ms = time.time_ns() // 1_000_000
 
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
@@ -60,7 +66,7 @@ class Sender:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             if topic is not None and partition is not None and offset is not None:
                 put.place = Source(topic, partition, offset)
-                put.appended_ms = message.timestamp()[1]
+                put.appended_ms = message.timestamp()[1] if self._stamps else sent_ms
 
         value = encode(planned, self._codec)
         try:

@@ -1,14 +1,14 @@
 """The timeline: the demo on a terminal, as a live picture or as plain lines.
 
-Here lives how things look; what is going on is `scene.py`'s. The idea: height says what a charger does, colour only says
-it again. A tall block is a boost, a lower one is charging, a thin line is a pause, nothing is nothing, so the picture
-reads the same without colours.
+Here lives how things look; what is going on is `scene.py`'s. The idea: height says what a charger does, colour only
+says it again. A tall block is a boost, a lower one is charging, a thin line is a pause, nothing is nothing, so the
+picture reads the same without colours.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from itertools import islice
+from itertools import groupby, islice
 
 from rich.console import Group
 from rich.text import Text
@@ -22,12 +22,15 @@ from processor.demo.scene import THEN, News, Row, Scene
 BOOST, CHARGE, PAUSE, IDLE = "█", "▅", "▁", " "
 _STYLES = {BOOST: "bright_cyan", CHARGE: "green", PAUSE: "bold yellow", IDLE: ""}
 _SPAN_MS = 10 * HOUR_MS
-_NAME_WIDTH, _DOING_WIDTH, _NOTE_WIDTH = 8, 10, 22
+_NAME_WIDTH, _DOING_WIDTH, _NOTE_WIDTH, _WHAT_WIDTH = 8, 10, 22, 25
 _WIDE = 100
+_ROOMY = 70
 _NEWS_SHARE = 0.3
 _HEADER_LINES = 9
+PROMISES = "the driver wins, withdrawn is withdrawn, silence means charge, one outcome each"
 _TOLD = {
     Result.MODIFIED: "yellow",
+    Result.UNCHANGED: "green",
     Result.WITHDRAWN: "magenta",
     Result.OFFBOARDED: "magenta",
     Result.INVALID: "red",
@@ -79,49 +82,57 @@ def line(news: News, zone: tzinfo | None = None) -> str:
 def progress(scene: Scene, frame: Frame) -> str:
     """Where the run is, as one plain line."""
     until = f" of {frame.duration_seconds:.0f}" if frame.duration_seconds is not None else ""
-    plug_ins, boosts, left = (scene.events[kind] for kind in Input)
+    put = told_in_words(*(scene.events[kind] for kind in Input))
     fault = f"; Axle's fault: {frame.fault}" if frame.fault else ""
     return (
-        f"{frame.elapsed_seconds:5.1f}{until} s  in: {plug_ins} plug-ins, {boosts} boosts, {left} withdrawals  "
+        f"{frame.elapsed_seconds:5.1f}{until} s  in: {put}  "
         f"out: {scene.published} schedules, {scene.outcomes.total()} outcomes, {frame.open_events} open{fault}"
     )
 
 
+def told_in_words(plug_ins: int, boosts: int, withdrawals: int) -> str:
+    """How many events went in."""
+    counted = ((plug_ins, "plug-in"), (boosts, "boost or change"), (withdrawals, "withdrawal"))
+    plurals = {"boost or change": "boosts and changes"}
+    return ", ".join(f"{n} {word if n == 1 else plurals.get(word, word + 's')}" for n, word in counted)
+
+
 def _header(scene: Scene, frame: Frame, width: int) -> Iterable[Text]:
     into, out = scene.rate(frame.now_seconds)
-    plug_ins, boosts, left = (scene.events[kind] for kind in Input)
+    put = told_in_words(*(scene.events[kind] for kind in Input))
     wait = scene.typical_wait_ms
     until = f" of {_minutes(frame.duration_seconds)}" if frame.duration_seconds is not None else ""
     clock = f"{_minutes(frame.elapsed_seconds)}{until}"
-    title = Text(" axle-processor demo", "bold")
-    yield title + Text(clock.rjust(width - len(title.plain) - 1), "bold")
+    title = " axle-processor demo"
+    yield Text().append(title, "bold").append(clock.rjust(width - len(title) - 1), "bold")
     yield _fact("kafka", frame.broker, width)
     yield _fact("page", f"{frame.page or '...'}  Ctrl-C ends with a summary", width)
-    yield _fact("in", f"{into:4.1f}/s   {plug_ins} plug-ins, {boosts} boosts and changes, {left} withdrawals", width)
+    yield _fact("in", f"{into:4.1f}/s   {put}", width)
     told = scene.outcomes
-    came = f"{told[Result.MODIFIED]} with a pause, {told[Result.UNCHANGED]} without, {frame.open_events} open"
-    first_word = "" if wait is None else f", first word in {wait} ms"
-    yield _fact("out", f"{out:4.1f}/s   {came}{first_word}", width)
+    came = f"{told[Result.MODIFIED]} with a pause, {told[Result.UNCHANGED]} without"
+    in_force = "" if wait is None else f", in force after {wait} ms"
+    yield _fact("out", f"{out:4.1f}/s   {came}{in_force}, {frame.open_events} open", width)
     yield _kept(frame, width)
     yield Text()
 
 
 def _kept(frame: Frame, width: int) -> Text:
-    text = Text(" promises ".ljust(_NAME_WIDTH + 2), "dim")
+    text = Text().append(" promises ".ljust(_NAME_WIDTH + 2), "dim")
     if frame.findings is None:
         text.append("being watched")
     elif frame.findings == 0:
         text.append("kept so far", "bold green")
     else:
         text.append(f"BROKEN {frame.findings} times", "bold red")
-    text.append(
-        f"   Axle has the fault {frame.fault}" if frame.fault else "   Axle answers", "red" if frame.fault else ""
-    )
+    if frame.fault:
+        text.append("   ").append(f"Axle's fault now: {frame.fault}", "bold red")
+    elif width >= _WIDE:
+        text.append(f"   {PROMISES}", "dim")
     return _cut(text, width)
 
 
 def _fact(name: str, what: str, width: int) -> Text:
-    return _cut(Text(f" {name} ".ljust(_NAME_WIDTH + 2), "dim") + Text(what, "default"), width)
+    return _cut(Text().append(f" {name} ".ljust(_NAME_WIDTH + 2), "dim").append(what), width)
 
 
 def _axis(now_ms: int, width: int, zone: tzinfo | None, hidden: int) -> Text:
@@ -129,7 +140,7 @@ def _axis(now_ms: int, width: int, zone: tzinfo | None, hidden: int) -> Text:
     bar = _bar_width(width)
     left = f" {'+' + str(hidden) + ' more' if hidden else ''}".ljust(_NAME_WIDTH + _DOING_WIDTH + 1)
     marks = [" "] * bar
-    step = 1 if bar >= 60 else 2
+    step = 1 if bar >= _ROOMY else 2
     hour_ms = -(-now_ms // HOUR_MS) * HOUR_MS
     while hour_ms < now_ms + _SPAN_MS:
         at = (hour_ms - now_ms) * bar // _SPAN_MS
@@ -137,16 +148,17 @@ def _axis(now_ms: int, width: int, zone: tzinfo | None, hidden: int) -> Text:
         if at + len(label) <= bar:
             marks[at : at + len(label)] = label
         hour_ms += step * HOUR_MS
-    return Text(left + "".join(marks), "dim")
+    return Text().append(left + "".join(marks), "dim")
 
 
 def _row(row: Row, now_ms: int, width: int, zone: tzinfo | None) -> Text:
-    text = Text(f" {row.charger_id}".ljust(_NAME_WIDTH + 1)[: _NAME_WIDTH + 1], "bold")
+    text = Text().append(f" {row.charger_id}".ljust(_NAME_WIDTH)[:_NAME_WIDTH] + " ", "bold")
     text.append(row.doing.value.ljust(_DOING_WIDTH), _DOES[row.doing])
-    for cell in bar_cells(row, now_ms, _bar_width(width)):
-        text.append(cell, _STYLES[cell])
+    for cell, run in groupby(bar_cells(row, now_ms, _bar_width(width))):
+        text.append("".join(run), _STYLES[cell])
     if width >= _WIDE:
-        text.append(f"  {_note(row, zone)}", "yellow" if row.pauses else "dim")
+        note, style = _note(row, zone)
+        text.append("  ").append(note, style)
     return _cut(text, width)
 
 
@@ -166,26 +178,28 @@ def bar_cells(row: Row, now_ms: int, width: int) -> Sequence[str]:
     return cells
 
 
-def _note(row: Row, zone: tzinfo | None) -> str:
+def _note(row: Row, zone: tzinfo | None) -> tuple[str, str]:
+    """What is worth a word about a charger, and its style."""
     if row.pauses:
-        return "paused " + _blocks(row.pauses, zone)
-    return THEN.get(row.result, "") if row.result in {Result.NOT_ENROLLED, Result.WITHDRAWN} else ""
+        return f"paused {_blocks(row.pauses, zone)}", "yellow"
+    if row.boosted:
+        return f"boosted until {_clock(row.boosted[-1][1], zone)}", "bright_cyan"
+    words = {Result.NOT_ENROLLED: "not with Axle", Result.WITHDRAWN: "no consent", Result.FALLBACK: "Axle was silent"}
+    return words.get(row.result, "") if row.result else "", "dim"
 
 
 def _legend(width: int) -> Text:
-    text = Text(" " * (_NAME_WIDTH + _DOING_WIDTH + 1))
+    text = Text().append(" " * (_NAME_WIDTH + _DOING_WIDTH + 1))
     for mark, word in ((CHARGE, "charging"), (BOOST, "boost, never paused"), (PAUSE, "paused for Axle")):
         text.append(f"{mark * 2} ", _STYLES[mark]).append(f"{word}   ", "dim")
     return _cut(text, width)
 
 
 def _news_text(news: News, zone: tzinfo | None) -> Text:
-    text = Text(f" {_clock(news.at_ms, zone, seconds=True)} ", "dim")
-    text.append(f"{news.who} ", "bold").append(f"{news.what} ")
+    text = Text().append(f" {_clock(news.at_ms, zone, seconds=True)} ", "dim")
+    text.append(news.who.ljust(_NAME_WIDTH) + " ", "bold").append(news.what.ljust(_WHAT_WIDTH) + " ")
     then = f"paused {_blocks(news.pauses, zone)}" if news.pauses else THEN.get(news.result, "charges as asked")
-    return text.append("-> ", "dim").append(
-        then, _TOLD.get(news.result, "green" if news.result is Result.UNCHANGED else "")
-    )
+    return text.append("-> ", "dim").append(then, _TOLD.get(news.result, ""))
 
 
 def _meets(a: Schedule, b: Schedule) -> bool:

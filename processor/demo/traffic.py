@@ -8,14 +8,13 @@ yet (a withdrawal before anybody has consented) waits for its turn.
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from processor.core.events import (
     BoostAction,
     ConsentWithdrawn,
-    Enrolment,
     Input,
     PlugIn,
     Source,
@@ -23,10 +22,9 @@ from processor.core.events import (
     WithdrawalReason,
 )
 from processor.core.schedule import HOUR_MS, MINUTE_MS, Schedule
+from processor.demo.homes import Charger, enrolment_of, has_company, left_at_ms, may_withdraw, settle, stays
 from processor.wire.avro import Codec
 
-POSTCODE = "ZZ99 9ZZ"
-"""A postcode that no house has."""
 ONBOARDING_MS = 3_000
 """A household withdraws this long after its consent at the earliest.
 
@@ -40,7 +38,6 @@ _POSTPONED_MAX = 8
 _RECENT = 24
 _LOOKED_AT_MAX = 200
 _NOWHERE = Source("", 0, 0)
-_MPAN_PRIMES = (3, 5, 7, 13, 17, 19, 23, 29, 31, 37, 41, 43)
 
 Event = PlugIn | UserBoost | ConsentWithdrawn
 
@@ -110,39 +107,16 @@ DECK = (
 )
 
 
-@dataclass(slots=True)
-class Home:
-    """A household. `fair_from_ms`: when it may withdraw; None: its onboarding may have met a fault."""
-
-    number: int
-    site_id: str
-    takes_part: bool
-    consented_at_ms: int = 0
-    fair_from_ms: int | None = None
-    withdrawn_at_ms: int = 0
-    chargers: "list[Charger]" = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Charger:
-    """A charger of the story, and what its driver did last."""
-
-    charger_id: str
-    home: Home
-    plugged_at_ms: int = 0
-    live_until_ms: int = 0
-    boosted_until_ms: int = 0
-    consent_told_ms: int = -1
-    """The consent that its plug-ins have carried."""
-    removed_at_ms: int = 0
-
-
 class Story:
-    """What happens at `chargers` chargers. Equal seeds and equal times tell equal stories."""
+    """What happens at `chargers` chargers. Equal seeds and equal times tell equal stories.
 
-    def __init__(self, chargers: int, seed: int = 1) -> None:
+    `keyed_by_charger`: the share of events whose key is the charger, so that they take a hop to their task.
+    """
+
+    def __init__(self, chargers: int, seed: int = 1, keyed_by_charger: float = 0.15) -> None:
         self._random = random.Random(seed)
-        self.chargers = list(_settle(chargers))
+        self._keyed_by_charger = keyed_by_charger
+        self.chargers = list(settle(chargers))
         self._seen = 0
         self._deck: list[Beat] = []
         self._postponed: deque[Beat] = deque()
@@ -222,12 +196,12 @@ class Story:
         schedule = self._night(now_ms)
         charger.plugged_at_ms, charger.live_until_ms, charger.boosted_until_ms = at_ms, schedule[-1][1], 0
         enrolment = None
-        gone = _left_at_ms(charger) >= home.consented_at_ms > 0
+        gone = left_at_ms(charger) >= home.consented_at_ms > 0
         if home.takes_part and not gone and charger.consent_told_ms != home.consented_at_ms:
             home.consented_at_ms = home.consented_at_ms or at_ms
             charger.consent_told_ms = home.consented_at_ms
             home.fair_from_ms = now_ms + ONBOARDING_MS if self._axle_is_well else None
-            enrolment = _enrolment(home)
+            enrolment = enrolment_of(home)
         power_kw = 7.4 if self._random.random() < 0.8 else 11.0
         event = PlugIn(
             self._event_id("plug"), at_ms, _NOWHERE, home.site_id, charger.charger_id, schedule, power_kw, enrolment
@@ -281,7 +255,7 @@ class Story:
         return Planned(event, Input.USER_BOOST, self._key(event))
 
     def _withdraw(self, now_ms: int) -> Planned | None:
-        charger = self._pick(lambda one: _may_withdraw(one, now_ms) and one.live_until_ms > now_ms)
+        charger = self._pick(lambda one: may_withdraw(one, now_ms) and one.live_until_ms > now_ms)
         if charger is None:
             return None
         home = charger.home
@@ -291,7 +265,7 @@ class Story:
 
     def _disconnect(self, now_ms: int) -> Planned | None:
         """One of a home's two chargers goes."""
-        charger = self._pick(lambda one: _may_withdraw(one, now_ms) and _has_company(one))
+        charger = self._pick(lambda one: may_withdraw(one, now_ms) and has_company(one))
         if charger is None:
             return None
         home, reason = charger.home, WithdrawalReason.CHARGER_DISCONNECTED
@@ -303,7 +277,7 @@ class Story:
 
     def _return(self, now_ms: int) -> Planned | None:
         """A household that withdrew changes its mind: a plug-in with a new consent."""
-        charger = self._pick(lambda one: 0 < _left_at_ms(one) < now_ms - ONBOARDING_MS and not _stays(one))
+        charger = self._pick(lambda one: 0 < left_at_ms(one) < now_ms - ONBOARDING_MS and not stays(one))
         if charger is None:
             return None
         charger.home.consented_at_ms = 0
@@ -366,8 +340,7 @@ class Story:
         return f"{prefix}-{self._told:06d}"
 
     def _key(self, event: Event) -> str:
-        """Most platforms key by site; some by charger, and their records take a hop to their task."""
-        return (event.charger_id if self._random.random() < 0.15 else None) or event.site_id
+        return (event.charger_id if self._random.random() < self._keyed_by_charger else None) or event.site_id
 
 
 def encode(planned: Planned, codec: Codec) -> bytes:
@@ -375,55 +348,6 @@ def encode(planned: Planned, codec: Codec) -> bytes:
     if planned.twist is Twist.GARBAGE:
         return b"this is no Avro record"
     return codec.encode_input(planned.event)
-
-
-def mpan_of(number: int) -> str:
-    """A made-up MPAN core of 13 digits with a right check digit. No distributor has the number 99."""
-    digits = f"99{number:010d}"
-    check = sum(int(digit) * prime for digit, prime in zip(digits, _MPAN_PRIMES, strict=True)) % 11 % 10
-    return f"{digits}{check}"
-
-
-def _settle(chargers: int) -> Iterator[Charger]:
-    """Homes for so many chargers: every fourth has two, every eighth takes no part in Axle's programme."""
-    home_number = charger_number = 0
-    while charger_number < chargers:
-        home_number += 1
-        home = Home(home_number, f"home-{home_number:03d}", takes_part=home_number % 8 != 5)
-        for _ in range(min(2 if home_number % 4 == 3 else 1, chargers - charger_number)):
-            charger_number += 1
-            charger = Charger(f"c-{charger_number:03d}", home)
-            home.chargers.append(charger)
-            yield charger
-
-
-def _enrolment(home: Home) -> Enrolment:
-    consented_at_ms = home.consented_at_ms
-    address = f"{home.number} Example Street"
-    return Enrolment(mpan_of(home.number), POSTCODE, address, consented_at_ms, consented_at_ms)
-
-
-def _left_at_ms(charger: Charger) -> int:
-    """When it was withdrawn or disconnected last; 0: never."""
-    return max(charger.home.withdrawn_at_ms, charger.removed_at_ms)
-
-
-def _stays(charger: Charger) -> bool:
-    """Whether a consent stands that is newer than that."""
-    return charger.home.consented_at_ms > _left_at_ms(charger)
-
-
-def _has_company(charger: Charger) -> bool:
-    """Whether another charger of the home stays, so that this one can be disconnected alone."""
-    home = charger.home
-    others = (one for one in home.chargers if one is not charger)
-    return any(one.consent_told_ms == home.consented_at_ms and _stays(one) for one in others)
-
-
-def _may_withdraw(charger: Charger, now_ms: int) -> bool:
-    fair_from_ms = charger.home.fair_from_ms
-    told = charger.consent_told_ms == charger.home.consented_at_ms
-    return _stays(charger) and told and fair_from_ms is not None and now_ms >= fair_from_ms
 
 
 def _slot(at_ms: int) -> int:

@@ -21,6 +21,9 @@ from processor.wire.axle import Again, Reply, Request, SignInRefused, conclude, 
 BODY_BYTES_MAX = 256 * 1024
 RETRY_AFTER_SECONDS_MAX = 300.0
 TOKEN_LIFE_USED = 0.8
+SIGN_IN_AGAIN_SECONDS = 10.0
+"""After a refused sign-in. Every lane would try it otherwise, and accounts are locked for less."""
+SAME_WARNING_SECONDS = 30.0
 log = structlog.get_logger(__name__)
 
 
@@ -68,6 +71,9 @@ class AxleClient:
         self._token: str | None = None
         self._token_until = 0.0
         self._refresh: asyncio.Task[str] | None = None
+        self._refused: SignInRefused | None = None
+        self._refused_until = 0.0
+        self._warned_at: dict[str, float] = {}
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -82,7 +88,7 @@ class AxleClient:
             return Retry(f"no answer in {self._account.deadline_seconds:g} s")
         except SignInRefused as refused:
             return Retry(str(refused))
-        except (httpx.HTTPError, httpx.InvalidURL, _TooLarge, OSError) as failure:
+        except Exception as failure:
             return Retry(f"{type(failure).__name__}: {failure}"[:200])
 
     async def sign_in(self) -> None:
@@ -111,24 +117,46 @@ class AxleClient:
             return reply, retry_after
         if self._token == token:
             self._token = None
-        return await self._send(step, await self._bearer())
+        reply, retry_after = await self._send(step, await self._bearer())
+        if reply.status == 401:
+            self._complain("token", "Axle rejects tokens that it has just given us; check the account's access.")
+        return reply, retry_after
 
     async def _bearer(self) -> str:
         """The token; one refresh at a time however many wait for it."""
         if self._token is not None and self._clock.monotonic() < self._token_until:
             return self._token
+        if self._refused and self._clock.monotonic() < self._refused_until:
+            raise SignInRefused(self._refused.status, str(self._refused))
         if self._refresh is None or self._refresh.done():
             self._refresh = asyncio.get_running_loop().create_task(self._fetch_token())
+            # Those who wait may be gone when it fails; the failure is not lost then, the next one asks again.
+            self._refresh.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._refresh)
 
     async def _fetch_token(self) -> str:
         async with asyncio.timeout(self._account.deadline_seconds):
             reply, _ = await self._send(sign_in(self._account.username, self._account.password), None)
-        self._token = token_of(reply)
+        try:
+            self._token = token_of(reply)
+        except SignInRefused as refused:
+            self._complain("sign_in", str(refused))
+            if 400 <= refused.status < 500:
+                self._refused, self._refused_until = refused, self._clock.monotonic() + SIGN_IN_AGAIN_SECONDS
+            raise
+        self._refused = None
         life = self._account.token_life_seconds * TOKEN_LIFE_USED
         self._token_until = self._clock.monotonic() + life
         self._metrics.token_expiry.set(self._clock.now_ms() / 1000 + life)
         return self._token
+
+    def _complain(self, kind: str, sentence: str) -> None:
+        """Axle does not let us in, which only a person can mend: count it, and say so, but not for every call."""
+        self._metrics.refused_sign_ins.labels(kind).inc()
+        now = self._clock.monotonic()
+        if now - self._warned_at.get(kind, -SAME_WARNING_SECONDS) >= SAME_WARNING_SECONDS:
+            self._warned_at[kind] = now
+            log.warning(sentence)
 
     async def _send(self, step: Request, token: str | None) -> tuple[Reply, float]:
         headers = {"host": self._base.netloc.decode(), "accept": "application/json", "accept-encoding": "identity"}
@@ -180,10 +208,11 @@ def _retry_after(response: httpx.Response, clock: Clock) -> float:
     if value is None:
         return 0.0
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - clock.now_ms() / 1000
-        except ValueError:
-            return 0.0
+        seconds = float(value) if value.isdecimal() else _seconds_until(value, clock)
+    except (ValueError, OverflowError):
+        return 0.0
     return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
+
+
+def _seconds_until(date: str, clock: Clock) -> float:
+    return parsedate_to_datetime(date).timestamp() - clock.now_ms() / 1000

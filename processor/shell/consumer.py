@@ -10,16 +10,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from processor.shell.kafka_errors import is_refusal
 from processor.shell.leases import Lease, Leases
-from processor.shell.records import Headers, Partition, Record
+from processor.shell.records import Headers, KafkaRefused, Partition, Record
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
+POLL_SECONDS_AT_START = 0.01
+"""While partitions wait for their take-over: its commands are served between two polls."""
 TAKE_MAX = 500
 BACKLOG_RECORDS_MAX = 2_000
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
@@ -80,16 +84,20 @@ class PollThread:
         self._topics = list(topics)
         self._leases = leases
         self._listener = listener
-        self._commands: deque[Callable[[Consumer], None]] = deque()
+        self._commands: deque[tuple[Future[Any], Callable[[Consumer], Any]]] = deque()
+        self._end: Exception | None = None
         self._stopping = threading.Event()
         self._backlog_lock = threading.Lock()
         self._backlog_records = 0
         self._backlog_bytes = 0
+        self._assigned = 0
         self._running: set[Partition] = set()
         self._choked = False
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.group_metadata: object | None = None
         """What the newest poll knew of our membership; None before the first assignment."""
+        self.has_joined = False
+        """Whether the group has told us what is ours, be it nothing."""
         self.turns = 0
         """Polls so far, for the liveness check."""
 
@@ -98,22 +106,18 @@ class PollThread:
         self._thread.start()
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Leave the group; waits for the thread. False when it did not end in time."""
+        """Leave the group; waits for the thread, if it was started. False when it did not end in time."""
         self._stopping.set()
-        self._thread.join(timeout_seconds)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
     def call(self, command: Callable[[Consumer], T]) -> "Future[T]":
-        """Run `command` with the consumer between two polls."""
+        """Run `command` with the consumer between two polls, unless its future is cancelled before."""
         future: Future[T] = Future()
-
-        def run(consumer: Consumer) -> None:
-            try:
-                future.set_result(command(consumer))
-            except Exception as error:
-                future.set_exception(error)
-
-        self._commands.append(run)
+        self._commands.append((future, command))
+        if self._end:
+            self._turn_away(self._end)
         return future
 
     def begin(self, offsets: dict[Partition, int], leases: Collection[Lease]) -> "Future[bool]":
@@ -125,7 +129,6 @@ class PollThread:
             for (topic, partition), offset in offsets.items():
                 _seek(consumer, TopicPartition(topic, partition, offset))
             self._running.update(offsets)
-            self.group_metadata = consumer.consumer_group_metadata()
             if not self._choked:
                 consumer.resume([TopicPartition(topic, partition) for topic, partition in offsets])
             return True
@@ -160,18 +163,38 @@ class PollThread:
             while not self._stopping.is_set():
                 self._turn(consumer)
             consumer.close()
+            self._turn_away(KafkaRefused("the consumer has left its group"))
         except Exception as error:
             self._listener.on_failure(error)
+            self._turn_away(error)
+
+    def _turn_away(self, end: Exception) -> None:
+        """Nobody serves commands any more: those who wait must hear of it."""
+        self._end = end
+        with suppress(IndexError):
+            while True:
+                future, _ = self._commands.popleft()
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(end)
+
+    def _serve(self, consumer: Consumer) -> None:
+        while self._commands:
+            future, command = self._commands.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(command(consumer))
+            except Exception as error:
+                future.set_exception(error)
 
     def _turn(self, consumer: Consumer) -> None:
         """Step 1: poll, and hand over what came, with the leases it was read under."""
-        while self._commands:
-            self._commands.popleft()(consumer)
+        self._serve(consumer)
         self._breathe(consumer)
-        first = consumer.poll(POLL_SECONDS)
+        first = consumer.poll(POLL_SECONDS if len(self._running) == self._assigned else POLL_SECONDS_AT_START)
         # consume(n, timeout) would wait the whole time-out while fewer than n are there (measured)
         messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []
-        if self._running:
+        if self._assigned:
             self.group_metadata = consumer.consumer_group_metadata()
         self.turns += 1
         if messages:
@@ -221,11 +244,15 @@ class PollThread:
             self._choked = False
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
-        if error.fatal():
-            raise KafkaException(error)
+        if error.fatal() or is_refusal(error):
+            raise KafkaRefused(f"Kafka does not let us consume: {error.str()} ({error.name()})")
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             if (message.topic(), message.partition()) in self._running:
-                raise KafkaException(error)
+                raise KafkaRefused(
+                    f"{message.topic()} [{message.partition()}] has no record where we are: it was deleted before it "
+                    "was read, or the topic was made anew. Start again to go on at its first record; a topic that was "
+                    "made anew needs another group id and an empty state topic"
+                )
             return
         log.warning("the consumer reports", error=error.str(), code=error.name(), topic=message.topic())
 
@@ -236,6 +263,8 @@ class PollThread:
             self._leases.open(partition.topic, partition.partition)
         consumer.assign(partitions)
         consumer.pause(partitions)
+        self._assigned = len(partitions)
+        self.has_joined = True
         self._listener.on_assigned([(p.topic, p.partition) for p in partitions])
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -251,6 +280,7 @@ class PollThread:
         if not self._leases.close(gone, wait_seconds):
             log.warning("a transaction outlived its partitions; the group's generation fences it")
         self._running.difference_update(gone)
+        self._assigned = 0
         self._listener.on_gone(gone)
 
 

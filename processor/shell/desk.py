@@ -96,7 +96,7 @@ class Desk:
     @property
     def waiting(self) -> int:
         """Lanes that owe a call which is not under way."""
-        return len(self._lanes) - self._in_flight
+        return max(len(self._lanes) - self._in_flight, 0)
 
     def look_at(self, task: int, site: Site, hold_ms: int = 0) -> None:
         """Step 10: queue what the site owes; calls begin `hold_ms` from now at the earliest."""
@@ -158,7 +158,8 @@ class Desk:
     def _ripe(self, lane: Lane, state: LaneState, at_ms: int) -> None:
         if self._lanes.get(lane) is not state or state.wakes_at_ms != at_ms:
             return
-        state.wakes_at_ms = 0
+        # It waited in full, whatever the wall clock says now: that one may have stepped back meanwhile.
+        state.wakes_at_ms = state.not_before_ms = 0
         intent = self._now_owed(lane, state)
         if intent is None:
             del self._lanes[lane]
@@ -195,9 +196,11 @@ class Desk:
         finally:
             self._in_flight -= 1
             state.call = None
+            if self._lanes.get(lane) is not state:
+                self._pump()
         if self._lanes.get(lane) is state:
             self._hear(lane, state, answer)
-        self._pump()
+            self._pump()
 
     def _hear(self, lane: Lane, state: LaneState, answer: Answer | Retry) -> None:
         if isinstance(answer, Retry | CallFailed):

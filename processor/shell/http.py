@@ -7,7 +7,7 @@ idea: liveness asks only whether we turn, never whether a broker or Axle does, o
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -50,10 +50,10 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
         routes = [
-            Route("/livez", lambda _: _probe(live())),
-            Route("/healthz", lambda _: _probe(live())),
-            Route("/readyz", lambda _: _probe(ready())),
-            Route("/startupz", lambda _: _probe(ready())),
+            Route("/livez", _serve_probe(live)),
+            Route("/healthz", _serve_probe(live)),
+            Route("/readyz", _serve_probe(ready)),
+            Route("/startupz", _serve_probe(ready)),
             Route("/metrics", self._serve_metrics),
             Route("/status.json", self._serve_status),
             Route("/", self._serve_page),
@@ -103,6 +103,14 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port} ({failure.strerror}); set AXLE_PROCESSOR_HTTP__PORT to a free port"
         ) from failure
     return listener
+
+
+def _serve_probe(probe: Probe) -> Callable[[Request], Awaitable[Response]]:
+    # A coroutine, because the framework gives plain functions to a thread, where they would race with the loop.
+    async def serve(_: Request) -> Response:
+        return _probe(probe())
+
+    return serve
 
 
 def _probe(checks: list[Check]) -> Response:

@@ -22,6 +22,9 @@ HOP_PARTITION = "reroute-partition"
 HOP_OFFSET = "reroute-offset"
 HOP_FIRST_READ_MS = "reroute-first-read-ms"
 HOP_KEY = "reroute-key"
+DEAD_LETTER_BYTES_MAX = 900 * 1024
+"""Below what brokers take by default. A larger record could never be written, and would be tried for ever."""
+DEAD_LETTER_CUT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,12 @@ class Intake:
         return Produce(self._names.reroute, key, record.value, headers, arrival.task)
 
     def dead_letter(self, record: Record, arrival: Arrival, rejected: Rejected) -> Produce:
-        """The record as it was, and why it was refused. The headers hold nothing of what it says."""
+        """The record as it was, and why it was refused. The headers of ours hold nothing of what it says.
+
+        Of a record too large to be written again only the beginning is kept, without its headers.
+        """
         source = arrival.source
         headers: Headers = [
-            *arrival.headers,
             ("dlt-original-topic", source.topic.encode()),
             ("dlt-original-partition", str(source.partition).encode()),
             ("dlt-original-offset", str(source.offset).encode()),
@@ -126,7 +131,14 @@ class Intake:
             ("dlt-error-reason", rejected.reason.encode()),
             ("dlt-processor-version", __version__.encode()),
         ]
-        return Produce(self._names.dead_letter, arrival.key, record.value, headers)
+        key, value = arrival.key or b"", record.value or b""
+        size = len(key) + len(value) + sum(len(name) + len(text or "") for name, text in arrival.headers)
+        if size <= DEAD_LETTER_BYTES_MAX:
+            headers = [*arrival.headers, *headers]
+            return Produce(self._names.dead_letter, arrival.key, record.value, headers)
+        headers.append(("dlt-cut-from-bytes", str(size).encode()))
+        cut = DEAD_LETTER_CUT_BYTES
+        return Produce(self._names.dead_letter, key[:cut], value[:cut], headers)
 
 
 def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Unreadable | None:

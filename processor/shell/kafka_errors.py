@@ -38,6 +38,18 @@ _REFUSED_CODES = {
 }
 
 
+_GROUP_REFUSED_CODES = {
+    KafkaError.INVALID_SESSION_TIMEOUT,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+    KafkaError.GROUP_MAX_SIZE_REACHED,
+}
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Whether a consumer's error says that the brokers will never let us go on as we are."""
+    return error.code() in _REFUSED_CODES | _GROUP_REFUSED_CODES
+
+
 def classify(error: KafkaError) -> Remedy:
     """What to do about `error` of a transactional call."""
     if error.code() in _REFUSED_CODES:

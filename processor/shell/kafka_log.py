@@ -13,7 +13,7 @@ QUIET_SECONDS = 30.0
 
 class _Bridge(logging.Handler):
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.WARNING)
         self._monotonic = monotonic
         self._said_at: dict[str, float] = {}
         self._log = structlog.get_logger("librdkafka")
@@ -28,8 +28,21 @@ class _Bridge(logging.Handler):
         self._log.log(record.levelno, message[:300])
 
 
-def librdkafka_logger(monotonic: Callable[[], float]) -> logging.Logger:
-    """A logger for the `logger` setting of confluent_kafka's clients."""
-    logger = logging.Logger("librdkafka", logging.WARNING)  # noqa: LOG001 - one of its own, outside the global tree
+class _Ear(logging.Handler):
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._hear = hear
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._hear(record.getMessage())
+
+
+def librdkafka_logger(monotonic: Callable[[], float], hear: Callable[[str], None] = lambda _: None) -> logging.Logger:
+    """A logger for the `logger` setting of confluent_kafka's clients. `hear` is told every line, also the quiet ones.
+
+    A client hands its lines over only while it is polled, and on the thread that polls it.
+    """
+    logger = logging.Logger("librdkafka", logging.INFO)  # noqa: LOG001 - one of its own, outside the global tree
     logger.addHandler(_Bridge(monotonic))
+    logger.addHandler(_Ear(hear))
     return logger

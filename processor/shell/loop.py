@@ -109,12 +109,15 @@ class Loop:
         """Rounds until `stop`. Raises what made it impossible to go on (KafkaRefused, RestoreFailed, ...)."""
         while not self._stopping:
             await self._sleep()
+            self.turns += 1
+            while await self._turn() and not self._has_to_end():
+                pass
             if self._failure.done():
                 self._failure.result()
-            self.turns += 1
-            while await self._turn():
-                pass
             await self._on_producer_thread(self._transactions.idle)
+
+    def _has_to_end(self) -> bool:
+        return self._stopping or self._failure.done()
 
     async def drain(self) -> None:
         """Let calls end, settle their answers, and tell the successors that nothing is under way."""

@@ -50,12 +50,18 @@ class Metrics:
         self.checkpoint_mismatches = self._counter(
             "checkpoint_mismatches_total", "Take-overs where the group's offsets differed from the checkpoint."
         )
+        self.input_gaps = self._counter(
+            "input_gaps_total", "Take-overs of an input whose next records were deleted before they were read."
+        )
         self.calls = self._counter("axle_requests_total", "HTTP requests to Axle.", "endpoint", "status")
         self.call_seconds = self._histogram(
             "axle_request_seconds", "Time of one HTTP request to Axle.", FAST_BUCKETS, "endpoint"
         )
         self.calls_in_flight = self._gauge("axle_calls_in_flight", "Calls to Axle that are under way.")
         self.calls_waiting = self._gauge("axle_calls_waiting", "Calls to Axle that wait for a slot or a retry.")
+        self.refused_sign_ins = self._counter(
+            "axle_sign_ins_refused_total", "Sign-ins that Axle refused, and fresh tokens that it rejected.", "kind"
+        )
         self.token_expiry = self._gauge("axle_token_expiry_timestamp_seconds", "When Axle's token is too old to use.")
         self.last_progress = self._gauge("last_progress_timestamp_seconds", "When a transaction was last committed.")
 

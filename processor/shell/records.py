@@ -86,3 +86,7 @@ class TransactionLost(Exception):
 
 class KafkaRefused(Exception):
     """The brokers refuse us for good (rights, versions). One sentence for the operator."""
+
+
+class RestoreFailed(Exception):
+    """The state of a task cannot be had, or not be used. One sentence: what, where, what to try."""

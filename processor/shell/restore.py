@@ -6,23 +6,35 @@ were stable. The end that a read_committed reader sees is lower while a transact
 load an old state without a word.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # its stubs omit it
 
-from processor.shell.records import Headers, Partition
-from processor.wire.state import CHECKPOINT_KEY, Checkpoint, StateMarks, decode_checkpoint, read_headers
+from processor.shell.kafka_errors import Remedy, classify
+from processor.shell.records import Headers, KafkaRefused, Partition, RestoreFailed
+from processor.wire.state import CHECKPOINT_KEY, Checkpoint, StateMarks, decode_checkpoint, decode_site, read_headers
 
 PATIENCE_SECONDS = 60.0
 """No progress for so long means a hanging transaction or a truncated changelog."""
+ASK_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 0.05
 BULK_MAX = 5_000
-
-
-class RestoreFailed(Exception):
-    """The state of a task cannot be had. One sentence: what, where, what to try."""
+EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
+T = TypeVar("T")
 
 
 class RestoreCancelled(Exception):
@@ -38,20 +50,24 @@ class Restored:
     marks: dict[str, StateMarks] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     was_written: bool = False
-    """Whether the changelog partition was ever written to."""
+    """Whether anything was ever committed to the changelog partition (an aborted first transaction is nothing)."""
     committed: dict[Partition, int] = field(default_factory=dict)
     """The group's offsets of the task's inputs, where there are any."""
     beginnings: dict[Partition, int] = field(default_factory=dict)
     """Where each input starts for somebody who never read it."""
+    lows: dict[Partition, int] = field(default_factory=dict)
+    """The first offset that each input still has."""
 
 
 class Restorer:
-    """Reads tasks back. Each call opens a consumer of its own, so that several can run at once."""
+    """Reads tasks back. Several threads may call at once: one admin client asks, each restore reads on its own."""
 
     def __init__(
         self, connection: Mapping[str, Any], group_id: str, state_topic: str, start_from: Literal["earliest", "latest"]
     ) -> None:
         """`start_from` is where inputs begin that the group never read."""
+        # Its log would wait for a poll that nobody makes; what goes wrong is in its answers.
+        self._admin = AdminClient({**connection, "log_level": 0})
         self._config = {
             **connection,
             "group.id": group_id,
@@ -61,88 +77,125 @@ class Restorer:
             "enable.partition.eof": True,
             "check.crcs": True,
             "allow.auto.create.topics": False,
+            # The end is only told by an answer without records, and a broker keeps that back for so long.
+            "fetch.wait.max.ms": 20,
         }
+        self._group_id = group_id
         self._state_topic = state_topic
         self._start_at_end = start_from == "latest"
 
-    def starts(self, partitions: Sequence[Partition], is_wanted: Callable[[], bool]) -> dict[Partition, int]:
-        """Where inputs go on that no task keeps a checkpoint of: the group's offsets, else their beginning."""
-        consumer = Consumer(self._config)
-        try:
-            committed = self._committed(consumer, partitions, is_wanted)
-            return {p: committed[p] if p in committed else self._beginning(consumer, p) for p in partitions}
-        except KafkaException as failure:
-            raise RestoreFailed(f"the inputs' offsets cannot be read: {failure.args[0].str()}") from failure
-        finally:
-            consumer.close()
+    def look(self, task: int, sources: Sequence[Partition], is_wanted: Callable[[], bool]) -> Restored:
+        """What the group and the brokers know of these inputs, without any state. Raises as `restore` does."""
+        restored = Restored(task)
+        restored.committed = self._committed(sources, is_wanted)
+        restored.lows = self._offsets(sources, EARLIEST, is_wanted)
+        restored.beginnings = restored.lows
+        if self._start_at_end:
+            restored.beginnings = self._offsets(sources, LATEST, is_wanted)
+        return restored
 
     def restore(self, task: int, sources: Sequence[Partition], is_wanted: Callable[[], bool]) -> Restored:
-        """All of a task's state. Raises RestoreFailed, or RestoreCancelled once `is_wanted` says no."""
-        consumer = Consumer(self._config)
-        try:
-            restored = Restored(task)
-            restored.committed = self._committed(consumer, sources, is_wanted)
-            restored.beginnings = {source: self._beginning(consumer, source) for source in sources}
-            goal = self._high_watermark(task)
-            restored.was_written = goal > 0
-            if goal > 0:
-                consumer.assign([TopicPartition(self._state_topic, task, OFFSET_BEGINNING)])
-                self._read(consumer, restored, goal, is_wanted)
-            return restored
-        except KafkaException as failure:
-            raise RestoreFailed(f"task {task} cannot be restored: {failure.args[0].str()}") from failure
-        finally:
-            consumer.close()
-
-    def _committed(
-        self, consumer: Consumer, partitions: Sequence[Partition], is_wanted: Callable[[], bool]
-    ) -> dict[Partition, int]:
-        wanted = [TopicPartition(topic, partition) for topic, partition in partitions]
-        deadline = time.monotonic() + PATIENCE_SECONDS  # noqa: TID251 - bounds a blocking call, decides nothing
-        while True:
-            if not is_wanted():
-                raise RestoreCancelled
+        """All of a task's state. Raises RestoreFailed, KafkaRefused, or RestoreCancelled once `is_wanted` says no."""
+        restored = self.look(task, sources, is_wanted)
+        changelog = (self._state_topic, task)
+        low = self._offsets([changelog], EARLIEST, is_wanted)[changelog]
+        goal = self._offsets([changelog], LATEST, is_wanted, IsolationLevel.READ_UNCOMMITTED)[changelog]
+        restored.was_written = low > 0
+        if goal > low:
+            self._read(restored, low, goal, is_wanted)
+        for site_id, value in restored.states.items():
             try:
-                found = consumer.committed(wanted, 2.0)
-            except KafkaException as failure:
-                error = failure.args[0]
-                out_of_time = time.monotonic() > deadline  # noqa: TID251 - as above
-                if out_of_time or not (error.retriable() or error.code() == KafkaError._TIMED_OUT):
-                    raise RestoreFailed(f"the group's offsets cannot be read: {error.str()}") from failure
-                continue
+                decode_site(value)
+            except ValueError as bad:
+                raise RestoreFailed(f"task {task}: the state of site {site_id} cannot be used: {bad}") from bad
+        return restored
+
+    def _committed(self, partitions: Sequence[Partition], is_wanted: Callable[[], bool]) -> dict[Partition, int]:
+        """The group's offsets, once they are stable: a predecessor's transaction may still be about to move them."""
+        asked = ConsumerGroupTopicPartitions(self._group_id, [TopicPartition(*partition) for partition in partitions])
+
+        def ask() -> dict[Partition, int]:
+            futures = self._admin.list_consumer_group_offsets([asked], require_stable=True, request_timeout=ASK_SECONDS)
+            found = futures[self._group_id].result().topic_partitions
+            for partition in found:
+                if partition.error:
+                    raise KafkaException(partition.error)
             return {(p.topic, p.partition): p.offset for p in found if p.offset >= 0}
 
-    def _beginning(self, consumer: Consumer, partition: Partition) -> int:
-        low, high = consumer.get_watermark_offsets(TopicPartition(*partition), 10.0)
-        return int(high if self._start_at_end else low)
+        return _patiently("the group's offsets", ask, is_wanted)
 
-    def _high_watermark(self, task: int) -> int:
-        """The changelog's end, open transactions included; read_committed would hide what lies above them."""
-        probe = Consumer({**self._config, "isolation.level": "read_uncommitted"})
-        try:
-            _, high = probe.get_watermark_offsets(TopicPartition(self._state_topic, task), 10.0)
-        finally:
-            probe.close()
-        return int(high)
+    def _offsets(
+        self,
+        partitions: Sequence[Partition],
+        spec: OffsetSpec,
+        is_wanted: Callable[[], bool],
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[Partition, int]:
+        """The first or last offset of each; read_committed, an open transaction hides what lies above it."""
 
-    def _read(self, consumer: Consumer, restored: Restored, goal: int, is_wanted: Callable[[], bool]) -> None:
+        def ask() -> dict[Partition, int]:
+            futures = self._admin.list_offsets(
+                {TopicPartition(*partition): spec for partition in partitions},
+                isolation_level=isolation,
+                request_timeout=ASK_SECONDS,
+            )
+            return {(p.topic, p.partition): future.result().offset for p, future in futures.items()}
+
+        return _patiently(f"the ends of {partitions[0][0]}", ask, is_wanted)
+
+    def _read(self, restored: Restored, low: int, goal: int, is_wanted: Callable[[], bool]) -> None:
         """Read to `goal`. Done is only what says so: a record at the goal's end, or the partition's end beyond it."""
-        deadline = time.monotonic() + PATIENCE_SECONDS  # noqa: TID251 - as above
-        while True:
-            if not is_wanted():
-                raise RestoreCancelled
-            first = consumer.poll(0.2)
-            if first is None:
-                if time.monotonic() > deadline:  # noqa: TID251 - as above
+        with closing(Consumer(self._config)) as consumer:
+            # An explicit offset: looking the beginning up by itself costs librdkafka half a second (measured).
+            consumer.assign([TopicPartition(self._state_topic, restored.task, low)])
+            deadline = _monotonic() + PATIENCE_SECONDS
+            while is_wanted():
+                first = consumer.poll(0.2)
+                if first is not None:
+                    deadline = _monotonic() + PATIENCE_SECONDS
+                    if self._take_in(restored, [first, *consumer.consume(BULK_MAX, 0)], goal):
+                        return
+                elif _monotonic() > deadline:
                     raise RestoreFailed(
                         f"task {restored.task}: the changelog {self._state_topic} [{restored.task}] does not go on "
                         f"to offset {goal}; look for a hanging transaction (kafka-transactions.sh find-hanging)"
                     )
-                continue
-            deadline = time.monotonic() + PATIENCE_SECONDS  # noqa: TID251 - as above
-            for message in [first, *consumer.consume(BULK_MAX, 0)]:
+        raise RestoreCancelled
+
+    def _take_in(self, restored: Restored, messages: list[Message], goal: int) -> bool:
+        """Take records in; True when there is nothing more before `goal`."""
+        for message in messages:
+            where = f"task {restored.task}: the changelog {self._state_topic} [{restored.task}]"
+            try:
                 if _reaches(restored, message, goal):
-                    return
+                    return True
+            except KafkaException as failure:
+                raise RestoreFailed(f"{where} cannot be read: {failure.args[0].str()}") from failure
+            except ValueError as bad:
+                raise RestoreFailed(
+                    f"{where} holds a record at offset {message.offset()} that is not ours: {bad}"
+                ) from bad
+        return False
+
+
+def _patiently(what: str, ask: Callable[[], T], is_wanted: Callable[[], bool]) -> T:
+    """Ask until there is an answer. A broker on the move is no reason to fail; a forbidden question is."""
+    deadline = _monotonic() + PATIENCE_SECONDS
+    while is_wanted():
+        try:
+            return ask()
+        except KafkaException as failure:
+            error = failure.args[0]
+            if classify(error) is Remedy.REFUSED:
+                raise KafkaRefused(f"Kafka does not tell us {what}: {error.str()} ({error.name()})") from failure
+            if _monotonic() > deadline:
+                raise RestoreFailed(f"{what} cannot be read: {error.str()} ({error.name()})") from failure
+        threading.Event().wait(ASK_AGAIN_SECONDS)
+    raise RestoreCancelled
+
+
+def _monotonic() -> float:
+    return time.monotonic()  # noqa: TID251 - bounds blocking calls, decides nothing
 
 
 def _reaches(restored: Restored, message: Message, goal: int) -> bool:
@@ -153,6 +206,7 @@ def _reaches(restored: Restored, message: Message, goal: int) -> bool:
             return offset >= goal
         raise KafkaException(error)
     key, value = message.key(), message.value()
+    restored.was_written = True
     if key == CHECKPOINT_KEY:
         if value is not None:
             restored.checkpoint = decode_checkpoint(value)
@@ -173,7 +227,7 @@ def start_offsets(restored: Restored) -> dict[Partition, int]:
     Raises RestoreFailed where going on would lose or repeat events.
     """
     if restored.checkpoint:
-        return {**restored.beginnings, **_known(restored.checkpoint, restored.beginnings)}
+        return input_offsets(restored)
     if restored.was_written:
         raise RestoreFailed(
             f"task {restored.task}: its changelog has records but no checkpoint; somebody else wrote to it. "
@@ -184,8 +238,12 @@ def start_offsets(restored: Restored) -> dict[Partition, int]:
             f"task {restored.task}: the group has offsets but the changelog is empty: the state is gone. "
             "Restore the state topic, or start anew with another group id"
         )
-    return dict(restored.beginnings)
+    return input_offsets(restored)
 
 
-def _known(checkpoint: Checkpoint, sources: Mapping[Partition, int]) -> dict[Partition, int]:
-    return {source: offset for source, offset in checkpoint.offsets.items() if source in sources}
+def input_offsets(restored: Restored) -> dict[Partition, int]:
+    """Per input: the checkpoint, else the group's offset, else the beginning; never what is deleted already."""
+    known = restored.committed
+    if restored.checkpoint:
+        known = {**known, **restored.checkpoint.offsets}
+    return {p: max(known.get(p, first), restored.lows.get(p, 0)) for p, first in restored.beginnings.items()}

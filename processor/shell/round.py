@@ -81,7 +81,7 @@ class Round:
             if part.task is None:
                 continue
             for site_id, site in part.sites.items():
-                if site is not self._before[part.task, site_id]:
+                if site != self._before[part.task, site_id]:
                     state = self._outbox.state(part.task, site, self.now_ms)
                     part.produces.append(state)
                     part.changed[site_id] = state.value or b""

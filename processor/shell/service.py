@@ -28,7 +28,7 @@ from processor.shell.leases import Leases
 from processor.shell.loop import Loop
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
-from processor.shell.records import KafkaRefused, Part
+from processor.shell.records import KafkaRefused, Part, TransactionLost
 from processor.shell.restore import Restorer
 from processor.shell.schema_files import schema_texts
 from processor.shell.store import Store
@@ -38,7 +38,8 @@ from processor.shell.transaction import Transactions, producer_config
 from processor.wire.avro import Codec
 from processor.wire.inputs import InputLimits
 
-METADATA_SECONDS = 5.0
+METADATA_SECONDS = 3.0
+"""Whoever starts us hears within 5 s, all told, that no broker is there."""
 CONSUMER_STOP_SECONDS = 10.0
 STUCK_SECONDS = 30.0
 log = structlog.get_logger(__name__)
@@ -46,6 +47,10 @@ log = structlog.get_logger(__name__)
 
 class KafkaUnreachable(Exception):
     """No broker answered. One sentence for the operator."""
+
+
+class ConnectionWrong(Exception):
+    """librdkafka does not take the settings of the connection. One sentence for the operator."""
 
 
 class TopicsUnfit(Exception):
@@ -93,7 +98,7 @@ class Service:
         clock: Clock | None = None,
         watch: Callable[[Part], None] = lambda _: None,
     ) -> None:
-        """`watch` is shown each committed part. Raises KafkaUnreachable, TopicsUnfit, PortTaken."""
+        """`watch` is shown each committed part. Raises ConnectionWrong, KafkaUnreachable, TopicsUnfit, PortTaken."""
         self._config = config
         self._clock = clock or SystemClock()
         self.metrics = Metrics()
@@ -179,8 +184,10 @@ class Service:
         """Process until `stop` or cancellation, then drain. Raises what made it impossible to go on."""
         serving = asyncio.get_running_loop().create_task(self._http.serve())
         try:
-            await asyncio.get_running_loop().run_in_executor(self._transactions.thread, self._open_producer)
+            # Side by side, since each takes up to half a second; a commit waits behind `open` on the same thread.
+            opening = asyncio.get_running_loop().run_in_executor(self._transactions.thread, self._open_producer)
             self._poll.start()
+            await opening
             await self.loop.run()
             await self.loop.drain()
         finally:
@@ -208,7 +215,7 @@ class Service:
     def ready_checks(self) -> list[Check]:
         """Whether all tasks that are ours are restored and at work."""
         ready, restoring = self._tasks.ready, self._tasks.restoring
-        has_joined = self._poll.turns > 0
+        has_joined = self._poll.has_joined
         return [
             Check("group", has_joined, "in the group" if has_joined else "not in the group yet"),
             Check(
@@ -242,8 +249,8 @@ class Service:
     def _open_producer(self) -> None:
         try:
             self._transactions.open()
-        except KafkaException as failure:
-            raise KafkaRefused(f"Kafka does not let us begin transactions: {failure.args[0].str()}") from failure
+        except TransactionLost as lost:
+            raise KafkaRefused(str(lost)) from lost
 
 
 def _uniform(low: float, high: float) -> float:
@@ -251,8 +258,13 @@ def _uniform(low: float, high: float) -> float:
 
 
 def topic_partitions(connection: Mapping[str, Any], names: TopicNames) -> dict[str, int]:
-    """Partition counts of all topics. Raises KafkaUnreachable, TopicsUnfit."""
-    admin = AdminClient({**connection, "socket.timeout.ms": 4000, "log_level": 0})
+    """Partition counts of all topics. Raises ConnectionWrong, KafkaUnreachable, TopicsUnfit."""
+    try:
+        admin = AdminClient({**connection, "socket.timeout.ms": 4000, "log_level": 0})
+    except KafkaException as failure:
+        raise ConnectionWrong(
+            f"librdkafka does not take the settings of AXLE_PROCESSOR_KAFKA__*: {failure.args[0].str()}"
+        ) from failure
     try:
         metadata = admin.list_topics(timeout=METADATA_SECONDS)
     except KafkaException as failure:

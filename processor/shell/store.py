@@ -6,10 +6,11 @@ restart would find in the changelog too. It knows no Kafka: `take_over` is hande
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from processor.core.rules import Rules
 from processor.core.site import Site, due_at_ms
+from processor.shell.records import RestoreFailed
 from processor.wire.state import decode_site
 
 CACHED_SITES_MAX = 20_000
@@ -53,7 +54,7 @@ class Store:
         return len(self._tasks.get(task, ()))
 
     def get(self, task: int, site_id: str) -> Site:
-        """The committed state of a site; a fresh one when it was never heard of."""
+        """The committed state of a site; a fresh one when it was never heard of. Raises RestoreFailed."""
         cached = self._cache.get(site_id)
         if cached is not None:
             self._cache.move_to_end(site_id)
@@ -61,23 +62,28 @@ class Store:
         encoded = self._tasks.get(task, {}).get(site_id)
         if encoded is None:
             return Site(site_id)
-        site = decode_site(encoded)
+        try:
+            site = decode_site(encoded)
+        except ValueError as bad:
+            raise RestoreFailed(f"task {task}: the state of site {site_id} cannot be used: {bad}") from bad
         self._remember(site)
         return site
 
     def merge(self, task: int, sites: Mapping[str, Site], changed: Mapping[str, bytes], now_ms: int) -> None:
-        """Take in what a round has committed."""
+        """Take in what a round has committed: `sites` that it looked at, and the bytes of those that `changed`."""
         states = self._tasks.get(task)
         if states is None:
             return
         states.update(changed)
-        for site_id in changed:
-            site = sites[site_id]
+        for site_id, site in sites.items():
+            if site_id not in states:
+                continue
             self._remember(site)
             due_ms = due_at_ms(site, now_ms, self._rules)
             if due_ms is None:
                 self._due_of.pop(site_id, None)
-            elif self._due_of.get(site_id) != (due_ms, task):
+            elif self._due_of.get(site_id) != (due_ms, task) and (site_id in changed or due_ms > now_ms):
+                # A wake that changed nothing is set again, but never for a time that has come: it would not end.
                 self._wake_at(task, site_id, due_ms)
 
     def take_due(self, now_ms: int, most: int) -> Iterator[tuple[int, str]]:
@@ -88,11 +94,6 @@ class Store:
                 del self._due_of[site_id]
                 most -= 1
                 yield task, site_id
-
-    def put_back_due(self, sites: Iterable[tuple[int, str]], due_ms: int) -> None:
-        """Wake these sites again: the round that woke them did not commit."""
-        for task, site_id in sites:
-            self._wake_at(task, site_id, due_ms)
 
     def next_due_ms(self) -> int | None:
         """When somebody wants to be woken next, at the earliest."""

@@ -16,8 +16,8 @@ from processor.shell.consumer import PollThread
 from processor.shell.desk import Desk
 from processor.shell.leases import Lease, Leases
 from processor.shell.metrics import Metrics
-from processor.shell.records import Partition
-from processor.shell.restore import RestoreCancelled, Restored, Restorer, start_offsets
+from processor.shell.records import Partition, RestoreFailed
+from processor.shell.restore import RestoreCancelled, Restored, Restorer, input_offsets, start_offsets
 from processor.shell.store import Store
 
 RESTORES_AT_ONCE = 2
@@ -75,7 +75,7 @@ class Tasks:
     @property
     def restoring(self) -> list[int]:
         """Tasks whose state is being read back."""
-        return sorted(self._taking_over)
+        return sorted(task for task in self._taking_over if task != FOREIGN)
 
     def positions(self, task: int) -> dict[Partition, int]:
         """The next offset of each input of a task."""
@@ -97,6 +97,15 @@ class Tasks:
         """Partitions became ours: take over the tasks that are complete now."""
         taken = set(partitions)
         self._assigned |= taken
+        for topic, partition in sorted(taken):
+            if topic in self._task_topics and (self._reroute_topic, partition) not in self._assigned:
+                self._on_failure(
+                    RestoreFailed(
+                        f"{topic} [{partition}] was given to us, but not the task {partition}: the topic got more "
+                        "partitions after we started, or members of the group read other topics; start again"
+                    )
+                )
+                return
         for topic, partition in sorted(taken):
             if topic == self._reroute_topic:
                 self._start(partition)
@@ -183,16 +192,32 @@ class Tasks:
                 self._desk.look_at(task, self._store.get(task, site_id), hold_ms)
 
     def _compare(self, restored: Restored, offsets: dict[Partition, int]) -> None:
-        """A torn transaction shows here (pitfall P2): the checkpoint and the group's offsets say different things."""
-        for source, committed in restored.committed.items():
-            if restored.checkpoint and offsets.get(source) != committed:
+        """A torn transaction shows here (pitfall P2), and so does an input that was deleted before it was read."""
+        checkpoint = restored.checkpoint
+        if checkpoint and not restored.committed:
+            log.warning("the group's offsets are gone (expired?); the checkpoint counts", task=restored.task)
+        for (topic, partition), offset in offsets.items():
+            committed = restored.committed.get((topic, partition))
+            known = checkpoint.offsets.get((topic, partition), committed) if checkpoint else committed
+            if known is None:
+                continue
+            if offset > known:
+                self._metrics.input_gaps.inc()
+                log.error(
+                    "records were deleted before they were read; going on at the first that is left",
+                    topic=topic,
+                    partition=partition,
+                    expected=known,
+                    first=offset,
+                )
+            if committed not in {None, known}:
                 self._metrics.checkpoint_mismatches.inc()
                 log.error(
                     "the group's offset differs from the checkpoint; the checkpoint counts",
-                    topic=source[0],
-                    partition=source[1],
+                    topic=topic,
+                    partition=partition,
                     committed=committed,
-                    checkpoint=offsets.get(source),
+                    checkpoint=known,
                 )
 
     async def _feed(self, partitions: list[Partition], leases: list[Lease]) -> None:
@@ -201,7 +226,9 @@ class Tasks:
         def is_wanted() -> bool:
             return len(leases) == len(partitions) and all(lease.is_open for lease in leases)
 
-        starts = await asyncio.to_thread(self._restorer.starts, partitions, is_wanted)
+        restored = await asyncio.to_thread(self._restorer.look, FOREIGN, partitions, is_wanted)
+        starts = input_offsets(restored)
+        self._compare(restored, starts)
         await asyncio.wrap_future(self._poll.begin(starts, leases))
         self._on_ready()
 

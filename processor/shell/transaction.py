@@ -4,7 +4,8 @@ One producer per process, driven by one thread of its own. `commit` sends all pa
 transaction: records, changed states, checkpoints, and always the offsets with the consumer's group metadata (so that a
 zombie is fenced even when it only has Axle's answers to tell: pitfall P3). The steps are numbered here and in
 ARCHITECTURE.md alike. When the outcome is unknown, nothing is guessed: `TransactionLost` makes the owner restore its
-tasks from the changelog.
+tasks from the changelog. And when a commit's end may still be under way on a connection that broke, no transaction
+begins before a new producer has fenced it off (pitfall P1): a late end would tear the next one.
 """
 
 import contextlib
@@ -12,10 +13,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import structlog
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from processor.shell.clock import Clock
 from processor.shell.kafka_errors import Remedy, classify
+from processor.shell.kafka_log import librdkafka_logger
 from processor.shell.leases import Lease, Leases
 from processor.shell.metrics import Metrics
 from processor.shell.records import KafkaRefused, Part, Partition, TransactionLost
@@ -25,6 +28,8 @@ RETRY_BACKOFF_MS = 3
 STEP_SECONDS = 10.0
 """How long one call of a step may take before librdkafka gives the thread back."""
 ATTEMPTS_MAX = 10
+COORDINATOR = "TxnCoordinator"
+log = structlog.get_logger(__name__)
 
 
 def producer_config(transactional_id: str, transaction_timeout_ms: int) -> dict[str, Any]:
@@ -63,6 +68,9 @@ class Transactions:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="producer")
         self._producer: Producer | None = None
+        self._config["logger"] = librdkafka_logger(clock.monotonic, self._overhear)
+        self._slow_seconds = int(self._config.get("transaction.timeout.ms", 60_000)) / 2000
+        self._suspicion: str | None = None
 
     @property
     def thread(self) -> ThreadPoolExecutor:
@@ -70,11 +78,21 @@ class Transactions:
         return self._thread
 
     def open(self) -> None:
-        """Build the producer and fence whoever used its id before. Raises KafkaException, KafkaRefused."""
+        """Build the producer and fence whoever used its id before. Raises TransactionLost, KafkaRefused."""
         self._producer = None
         producer = Producer(self._config)
-        self._step(lambda: producer.init_transactions(STEP_SECONDS))
+        with contextlib.suppress(KafkaException):
+            # Without any metadata yet, librdkafka puts the search for its coordinator off by half a second (measured).
+            producer.list_topics(timeout=STEP_SECONDS)
+        try:
+            self._step(lambda: producer.init_transactions(STEP_SECONDS))
+        except KafkaException as failure:
+            error = failure.args[0]
+            sentence = f"Kafka does not let us begin transactions: {error.str()} ({error.name()})"
+            raise (KafkaRefused if classify(error) is Remedy.REFUSED else TransactionLost)(sentence) from failure
+        producer.poll(0)
         self._producer = producer
+        self._suspicion = None
 
     def idle(self) -> None:
         """Let librdkafka serve its events while there is nothing to commit (pitfall P22)."""
@@ -92,19 +110,24 @@ class Transactions:
         """Step 8: commit the parts whose leases are open; returns their indices. See `records.Log.commit`."""
         left = set(range(len(parts)))
         for attempt in range(ATTEMPTS_MAX):
+            # Taken before the leases are looked at: should one close afterwards, this generation is fenced.
+            metadata = self._group_metadata()
             left = {i for i in left if all(lease.is_open for lease in parts[i].leases)}
             if not left:
                 return set()
             held: set[Lease] = set().union(*(parts[i].leases for i in left))
             with self._leases.hold(held) as is_open:
-                if is_open and self._attempt([parts[i] for i in sorted(left)], attempt):
+                if is_open and self._attempt([parts[i] for i in sorted(left)], metadata, attempt):
                     return left
         raise TransactionLost(f"{ATTEMPTS_MAX} attempts at one transaction were aborted")
 
-    def _attempt(self, parts: list[Part], attempt: int) -> bool:
+    def _attempt(self, parts: list[Part], metadata: object | None, attempt: int) -> bool:
         """One transaction. True: committed. False: aborted, and the same parts may be sent again."""
+        if self._suspicion:
+            log.info("building the producer anew, so that no late end can tear a transaction", why=self._suspicion)
+            self._metrics.producer_rebuilds.inc()
+            self.open()
         producer = self._producer
-        metadata = self._group_metadata()
         if producer is None or metadata is None:
             raise TransactionLost("there is no producer, or no group membership, to commit with")
         began = self._clock.monotonic()
@@ -118,7 +141,7 @@ class Transactions:
             offsets = _offsets(parts)
             self._step(lambda: producer.send_offsets_to_transaction(offsets, metadata, STEP_SECONDS))
             # 8d. commit: -1, because a time-out of our own would leave the outcome open (pitfall P19)
-            self._step(lambda: producer.commit_transaction(-1))
+            self._end(producer, lambda: producer.commit_transaction(-1))
         except KafkaException as failure:
             return self._recover(failure, attempt)
         except BufferError as full:
@@ -128,6 +151,20 @@ class Transactions:
         self._metrics.transaction_seconds.observe(self._clock.monotonic() - began)
         return True
 
+    def _end(self, producer: Producer, call: Callable[[], object]) -> None:
+        """Commit or abort; what took long may have been sent twice, and the first sending may still arrive."""
+        began = self._clock.monotonic()
+        self._step(call)
+        producer.poll(0)
+        took = self._clock.monotonic() - began
+        if took > self._slow_seconds:
+            self._suspicion = f"the end of a transaction took {took:.1f} s"
+
+    def _overhear(self, line: str) -> None:
+        """librdkafka mentions its transaction coordinator only when something is wrong with the connection to it."""
+        if COORDINATOR in line:
+            self._suspicion = line[:300]
+
     def _step(self, call: Callable[[], object]) -> None:
         """One step, called again with the same arguments while its error says that this may help."""
         for attempt in range(ATTEMPTS_MAX):
@@ -136,6 +173,7 @@ class Transactions:
             except KafkaException as failure:
                 if classify(failure.args[0]) is not Remedy.RETRY:
                     raise
+                self._suspicion = failure.args[0].str()
                 if attempt + 1 == ATTEMPTS_MAX:
                     sentence = f"Kafka did not answer in {ATTEMPTS_MAX} tries: {failure.args[0].str()}"
                     raise TransactionLost(sentence) from failure
@@ -151,7 +189,7 @@ class Transactions:
         producer = self._producer
         if remedy is Remedy.ABORT and producer:
             try:
-                self._step(lambda: producer.abort_transaction(-1))
+                self._end(producer, lambda: producer.abort_transaction(-1))
             except KafkaException as worse:
                 failure = worse
             else:

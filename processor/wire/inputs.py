@@ -34,7 +34,8 @@ POSTCODE_MAX = 16
 STREET_ADDRESS_MAX = 256
 EMAIL_MAX = 254
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+# "." and ".." are no ids: in a URL of Axle's they would mean another resource, even when they are quoted.
+_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._:-]{1,64}")
 _MPAN = re.compile(r"[0-9]{13}")
 
 
@@ -175,7 +176,7 @@ _READERS: dict[Input, Callable[[Fields, Source, int, InputLimits], PlugIn | User
 def _id(fields: Fields, name: str) -> str:
     text: str = fields[name]
     if not _ID.fullmatch(text):
-        raise _BrokenRuleError(RejectCode.BAD_ID, f"{name} is not 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+        raise _BrokenRuleError(RejectCode.BAD_ID, f"{name} is not 1 to 64 of A-Z a-z 0-9 . _ : -, or is . or ..")
     return text
 
 
@@ -245,9 +246,20 @@ def _enrolment(fields: Fields, first_read_ms: int, limits: InputLimits) -> Enrol
         boundary_meter_consent_at_ms=_counted(
             meter_at_ms, "enrolment.boundary_meter_consent_at", first_read_ms, limits
         ),
-        consented_at_ms=_counted(fields["consented_at"], "enrolment.consented_at", first_read_ms, limits),
+        consented_at_ms=_consented_at_ms(fields["consented_at"], first_read_ms, limits),
         email=None if email is None else _text(email, "enrolment.email", EMAIL_MAX),
     )
+
+
+def _consented_at_ms(at_ms: int, first_read_ms: int, limits: InputLimits) -> int:
+    """A consent's time is never moved: one told again at a later reading would pass for a newer consent."""
+    if _instant(at_ms, "enrolment.consented_at") > first_read_ms + limits.ahead_max_ms:
+        minutes = limits.ahead_max_ms // MINUTE_MS
+        raise _BrokenRuleError(
+            RejectCode.BAD_ENROLMENT,
+            f"enrolment.consented_at is more than {minutes} minutes ahead; check the clock that told it",
+        )
+    return at_ms
 
 
 def _text(text: str, name: str, length_max: int) -> str:

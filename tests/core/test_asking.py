@@ -175,8 +175,10 @@ def test_a_look_up_of_a_question_that_was_replaced_is_ignored() -> None:
     world = World().enrolled()
     world.refuse(Refusal.UNKNOWN_CHARGER)
     world.boost(at(0.1), at(2))
-    assert world.tell(LookedUp("home-1", "c-1", None)) == ()
-    assert world.is_asking()
+    before = world.site
+    assert world.look_up(None) == ()
+    assert world.look_up(ENROLMENT.mpan, axle_site="other-site") == ()
+    assert world.site == before
 
 
 @pytest.mark.parametrize("why", [Refusal.FORBIDDEN, Refusal.UNKNOWN_CHARGER])

@@ -3,7 +3,7 @@
 import pytest
 
 from processor.core import enrolment
-from processor.core.events import Found, Onboarded, Refusal
+from processor.core.events import Found, LookedUp, Onboarded, PlugIn, Refusal
 from processor.core.intents import Onboard
 from processor.core.outputs import ConsentState, Enrolled, Status
 from processor.core.site import Site
@@ -103,6 +103,14 @@ def test_what_exists_at_another_household_is_a_conflict(mpan: str | None) -> Non
     assert (world.site.enrolment, world.owed) == (None, [])
 
 
+def test_a_look_up_that_no_onboarding_waits_for_decides_nothing() -> None:
+    """It was made for something else; the onboarding that is under way has its own answer."""
+    world = onboarding()
+    before = world.site
+    assert (world.look_up(None), world.look_up(MPAN), world.look_up(STRANGER)) == ((), (), ())
+    assert world.site == before
+
+
 def test_a_site_without_a_known_meter_is_not_ours() -> None:
     """Axle may tell none: then nothing is adopted."""
     turn = Turn(Site("home-1", mpan_mark="x"), Onboarded("home-1", "c-1", "s", "a"), T0, RULES)
@@ -164,6 +172,15 @@ def test_an_onboarding_needs_a_consent_newer_than_withdrawal_and_removal(consent
         assert (world.last.status, world.site.enrolment) == (Status.WITHDRAWN, None)
         world.plug_in(at(1.1), enrolment=consented(at(0.6)))
         assert world.last.status is Status.REQUESTED
+
+
+def test_a_household_is_never_printed() -> None:
+    """A log line or a traceback that shows a site, a plug-in, a call or an answer shows no personal data."""
+    world = onboarding()
+    plug_in = PlugIn("p", T0, world.source(), "home-1", "c-1", GUIDE_SCHEDULE, None, ENROLMENT)
+    printed = repr((world.site, plug_in, world.owed, LookedUp("home-1", "c-1", Found("s", "a", MPAN))))
+    for secret in (MPAN, ENROLMENT.postcode, ENROLMENT.street_address):
+        assert secret not in printed
 
 
 def test_a_fingerprint_is_keyed() -> None:

@@ -1,7 +1,7 @@
 """A charger is disconnected: one of several, the last one, during its onboarding, together with its household."""
 
 from processor.core.events import Refusal
-from processor.core.intents import LookUp, Offboard, Remove
+from processor.core.intents import LookUp, Offboard, Onboard, Remove
 from processor.core.outputs import Result, Status
 from tests.core.world import (
     ENROLMENT,
@@ -9,6 +9,7 @@ from tests.core.world import (
     MPAN,
     World,
     at,
+    consented,
     look_in_vain,
     onboarding,
     results_of,
@@ -27,7 +28,37 @@ def test_one_of_two_chargers_is_deleted() -> None:
     world.remove()
     assert world.outcome("d") == [Result.OFFBOARDED]
     assert (world.owed, world.site.axle_site_id) == ([], "axle-site")
+
+
+def test_a_removal_that_is_not_owed_removes_nothing() -> None:
+    """A charger that stays, and one that is gone already, are as they were."""
+    world = two_chargers()
+    world.withdraw(at(0.5), charger="c-1")
+    world.remove()
+    before = world.site
+    assert (world.remove("c-1"), world.remove("c-2")) == ((), ())
+    assert world.site == before
+    world = onboarding()
+    world.withdraw(at(0.1), charger="c-1")
+    before = world.site
     assert world.remove() == ()
+    assert world.site == before
+
+
+def test_a_late_answer_does_not_enrol_a_charger_that_left_and_came_back() -> None:
+    """It is about the onboarding from before: what it brought is deleted, then the newer consent counts."""
+    world = World().settled()
+    world.plug_in(enrolment=ENROLMENT, charger="c-2")
+    world.withdraw(at(0.5), charger="c-2", event_id="d")
+    world.plug_in(at(1), enrolment=consented(at(1)), charger="c-2")
+    before = world.site
+    assert world.refuse_onboarding(Refusal.NOT_ELIGIBLE, "c-2") == ()
+    assert world.site == before
+    world.onboard("c-2")
+    assert world.owed == [Remove("home-1", "c-2", "axle-c-2")]
+    world.remove("c-2")
+    assert world.outcome("d") == [Result.OFFBOARDED]
+    assert world.owed == [Onboard("home-1", "c-2", consented(at(1)), 7.4, "axle-site")]
 
 
 def test_the_last_charger_takes_the_site_with_it() -> None:

@@ -7,17 +7,7 @@ from processor.core.intents import AskSchedule, LookUp, Offboard, Onboard, Remov
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS, MINUTE_MS
 from processor.core.site import Leaving
-from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, NIGHT, T0, World, at, consented
-
-
-def two_chargers() -> World:
-    """A site with two chargers that Axle has, and no open question."""
-    world = World().settled()
-    world.plug_in(enrolment=ENROLMENT, charger="c-2")
-    world.onboard("c-2")
-    world.answer(charger="c-2")
-    assert world.owed == []
-    return world
+from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, NIGHT, T0, World, at, consented, two_chargers
 
 
 def test_a_new_site_owes_its_onboarding() -> None:

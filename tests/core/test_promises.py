@@ -11,20 +11,30 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from processor.core.decide import decide
 from processor.core.events import (
     Answer,
     BoostAction,
+    CallFailed,
     ConsentWithdrawn,
     Due,
     Event,
+    Found,
     Input,
+    LookedUp,
+    Offboarded,
     Onboarded,
+    OnboardingRefused,
     PlugIn,
+    Refusal,
+    Removed,
+    ScheduleAnswered,
+    ScheduleRefused,
     Unreadable,
     UserBoost,
     WithdrawalReason,
 )
-from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
+from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove, owed
 from processor.core.outputs import ModifiedSchedule, Output, Status
 from processor.core.schedule import (
     HOUR_MS,
@@ -40,8 +50,9 @@ from processor.core.schedule import (
     union,
     window,
 )
+from processor.core.site import due_at_ms
 from tests.core.axle_double import MOODS, Axle
-from tests.core.world import ENROLMENT, MPAN, RULES, STRANGER, World, consented, waiting
+from tests.core.world import ENROLMENT, MPAN, RULES, STRANGER, T0, World, consented, waiting
 
 CHARGERS = ("c-1", "c-2")
 Lane = tuple[str, str | None]
@@ -51,8 +62,20 @@ PLACES = st.sampled_from(CHARGERS)
 LATE_MINUTES = st.sampled_from([0, 0, 0, 2, 40, 150])
 SCHEDULES = st.sampled_from([((0, 8),), ((0, 8),), ((1, 9),), ((0.5, 3), (4, 7)), ((0, 0.1),), ((-3, -1),), ((-1, 2),)])
 CONSENT_MINUTES = st.sampled_from([0, 0, 30, 30, 600, -60, None])
+NIGHTS = SCHEDULES.map(lambda shape: blocks(shape, T0))
 RARELY = st.sampled_from([False, False, False, True])
 KIND_MOODS = st.sampled_from(["kind", "half an hour", "half an hour", "an hour at once"])
+IDS = st.sampled_from(["site-1", "site-2", "stranger", "asset-1"])
+NONSENSE: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Onboarded, st.just("home-1"), PLACES, IDS, IDS),
+    st.builds(OnboardingRefused, st.just("home-1"), PLACES, st.sampled_from(Refusal)),
+    st.builds(LookedUp, st.just("home-1"), PLACES, st.none() | st.builds(Found, IDS, IDS, st.none() | st.just(MPAN))),
+    st.builds(ScheduleAnswered, st.just("home-1"), PLACES, st.just(0), NIGHTS, st.none() | NIGHTS),
+    st.builds(ScheduleRefused, st.just("home-1"), PLACES, st.just(0), st.sampled_from(Refusal)),
+    st.builds(Removed, st.just("home-1"), PLACES),
+    st.builds(Offboarded, st.just("home-1"), IDS),
+    st.builds(CallFailed, st.just("home-1"), st.none() | PLACES, st.sampled_from([400, 403, 422])),
+)
 
 
 class Evenings(RuleBasedStateMachine):
@@ -174,6 +197,21 @@ class Evenings(RuleBasedStateMachine):
             self.axle.forget(self.world.site.axle_site_id or "")
             if neighbour:
                 self.axle.assets["c-1"] = ("stranger", "neighbours-asset")
+
+    @rule(nonsense=NONSENSE)
+    def hear_nonsense(self, nonsense: Event) -> None:
+        """Whatever Axle may ever say, about whatever, at any time: it is decided without harm. (Then it is unsaid.)"""
+        if isinstance(nonsense, ScheduleAnswered | ScheduleRefused):
+            charger = self.world.site.charger(nonsense.charger_id)
+            nonsense = replace(nonsense, number=charger.question.number if charger and charger.question else 0)
+        decision = decide(self.world.site, nonsense, self.world.now_ms, RULES)
+        owed(decision.site, self.world.now_ms, RULES)
+        due_at_ms(decision.site, self.world.now_ms, RULES)
+        for record in decision.outputs:
+            if isinstance(record, ModifiedSchedule) and record.pauses:
+                assert not self._withdrawn()
+                assert is_subset(record.pauses, record.requested)
+                assert not intersect(record.pauses, self._boosted(record.charger_id))
 
     def teardown(self) -> None:
         """Let Axle answer everything and time pass to the end: nothing is left undone."""

@@ -141,8 +141,10 @@ def test_an_unknown_or_unreadable_action_moves_only_the_halt() -> None:
 def test_a_plug_in_ends_the_count_of_pauses() -> None:
     """Pauses of the session before it are no part of the new one."""
     world = World().settled(((at(2), at(2.5)),))
+    world.boost(at(2.25), at(2.3))
+    earlier = world.charger.served
     world.plug_in(at(3))
-    assert world.charger.served == ()
+    assert (earlier, world.charger.served) == (((at(2), at(2.25)),), ())
     assert world.charger.pauses == ()
 
 

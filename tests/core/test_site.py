@@ -135,6 +135,9 @@ def test_a_question_is_given_up_when_no_pause_is_possible_any_more() -> None:
     assert world.due_ms == gives_up_at_ms(world.charger, question, T0, RULES) == end - 6 * MINUTE_MS
     limited = Rules(give_up_after_ms=10_000)
     assert gives_up_at_ms(world.charger, question, T0, limited) == T0 + 10_000
+    boosted = Charger("c-1", boost=Boost(stamp(T0), at(1)))
+    assert gives_up_at_ms(boosted, question, T0, RULES) == at(1) - 6 * MINUTE_MS
+    assert gives_up_at_ms(boosted, question, at(1), RULES) <= at(1)
     lazy = Rules(give_up_after_ms=48 * HOUR_MS)
     assert gives_up_at_ms(world.charger, question, T0, lazy) == end - 6 * MINUTE_MS
 

@@ -55,7 +55,7 @@ def refused(event: Event) -> Rejected:
     return verdict
 
 
-ids = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)
+ids = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True).filter(lambda text: text not in {".", ".."})
 recent = st.integers(NOW_MS - 30 * DAY_MS, NOW_MS + 5 * MINUTE_MS)
 starts = st.integers(NOW_MS, NOW_MS + 24 * HOUR_MS)
 blocks = st.tuples(starts, st.integers(1, 24 * HOUR_MS)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -111,15 +111,22 @@ def test_a_record_without_a_value_is_no_dead_letter(kind: Input) -> None:
     assert verdict == Rejected(RejectCode.NO_VALUE, "the record has no value", dead_letter=False)
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 65, "a b", "a/b", "é", "a\n", "٣"])
+@pytest.mark.parametrize("bad", ["", "x" * 65, "a b", "a/b", "é", "a\n", "٣", ".", ".."])
 @pytest.mark.parametrize("field", ["event_id", "site_id", "charger_id"])
 @pytest.mark.parametrize("event", [PLUG_IN, BOOST])
 def test_ids_are_short_and_plain(event: PlugIn | UserBoost, field: str, bad: str) -> None:
-    """An id outside 1 to 64 plain characters is refused, named in the reason, and not handed on."""
+    """An id outside 1 to 64 plain characters, or that no URL carries, is refused, named, and not handed on."""
     change: dict[str, Any] = {field: bad}
     verdict = refused(replace(event, **change))
     assert (verdict.code, verdict.reason.split()[0]) == (RejectCode.BAD_ID, field)
     assert getattr(verdict, field) is None
+
+
+@pytest.mark.parametrize("good", ["...", ".a", "a..", "-", "_:"])
+def test_dots_among_other_characters_are_fine(good: str) -> None:
+    """Only the ids "." and ".." are refused for their dots."""
+    event = replace(PLUG_IN, charger_id=good)
+    assert read(event) == event
 
 
 def test_a_charger_is_halted_only_where_it_can_be_read() -> None:
@@ -275,12 +282,22 @@ def test_a_broken_enrolment_is_refused_without_quoting_it(change: dict[str, Any]
     assert not any(text and str(text) in verdict.reason for text in change.values() if isinstance(text, str))
 
 
-def test_a_consent_that_runs_ahead_counts_as_the_first_reading() -> None:
-    """The times of a consent are counted like the time of the event."""
+def test_a_meter_consent_that_runs_ahead_counts_as_the_first_reading() -> None:
+    """The time of the meter consent is counted like the time of the event."""
     late = NOW_MS + 5 * MINUTE_MS + 1
-    sent = replace(ENROLMENT, consented_at_ms=late, boundary_meter_consent_at_ms=late - 1)
-    counted = replace(ENROLMENT, consented_at_ms=NOW_MS, boundary_meter_consent_at_ms=late - 1)
+    sent = replace(ENROLMENT, boundary_meter_consent_at_ms=late)
+    counted = replace(ENROLMENT, boundary_meter_consent_at_ms=NOW_MS)
     assert read(replace(PLUG_IN, enrolment=sent)) == replace(PLUG_IN, enrolment=counted)
+
+
+def test_a_consent_from_the_future_is_refused() -> None:
+    """Counted anew at each reading it would look newer than a withdrawal in between, and undo it."""
+    kept = replace(PLUG_IN, enrolment=replace(ENROLMENT, consented_at_ms=NOW_MS + 5 * MINUTE_MS))
+    assert read(kept) == kept
+    late = replace(PLUG_IN, enrolment=replace(ENROLMENT, consented_at_ms=NOW_MS + 5 * MINUTE_MS + 1))
+    verdict = refused(late)
+    assert verdict.code is RejectCode.BAD_ENROLMENT
+    assert "5 minutes ahead" in verdict.reason
 
 
 def test_a_disconnected_charger_is_named() -> None:

@@ -1,0 +1,168 @@
+"""Intake: where a record is settled, the hop, and dead letters."""
+
+import pytest
+
+from processor.core.events import PlugIn, Source, Unreadable
+from processor.shell.intake import DEAD_LETTER_BYTES_MAX, Intake, event_of
+from processor.shell.partition import task_of
+from processor.shell.records import Produce, Record
+from processor.wire.inputs import Rejected
+from tests.shell.parts import NAMES, NOW_MS, TASKS, boost, intake, plug_in, record, withdrawal
+
+HERE = task_of("s-1", TASKS)
+ELSEWHERE = (HERE + 1) % TASKS
+
+
+def after_hop(part: Intake, first: Record, now_ms: int = NOW_MS + 60_000) -> tuple[Produce, Record]:
+    """The hop of a record, and the record as the reroute topic hands it on a minute later."""
+    hop = part.hop(first, part.read(first, NOW_MS))
+    assert hop.partition is not None
+    landed = record(hop.value, hop.topic, hop.partition, 99, key=hop.key, headers=hop.headers, appended_ms=now_ms)
+    return hop, landed
+
+
+def test_a_record_where_its_site_belongs_needs_no_hop() -> None:
+    """With as many partitions as tasks, keyed by the site, a record is processed where it was read."""
+    arrival = intake().read(record(plug_in(), partition=HERE), NOW_MS)
+    assert (arrival.is_here, arrival.task) == (True, HERE)
+    assert isinstance(arrival.said, PlugIn)
+
+
+def test_a_record_in_another_partition_takes_a_hop() -> None:
+    """A record that was written elsewhere than its site belongs is sent to its task."""
+    part = intake()
+    elsewhere = record(plug_in(), partition=ELSEWHERE)
+    arrival = part.read(elsewhere, NOW_MS)
+    assert (arrival.is_here, arrival.task) == (False, HERE)
+    hop = part.hop(elsewhere, arrival)
+    assert (hop.topic, hop.partition, hop.key, hop.value) == (NAMES.reroute, HERE, b"s-1", elsewhere.value)
+
+
+def test_a_topic_with_other_partitions_is_no_tasks_own() -> None:
+    """Where the partition counts differ every record hops, even when the numbers agree by chance."""
+    part = intake(plug_in=TASKS + 1)
+    assert not part.read(record(plug_in(), partition=HERE), NOW_MS).is_here
+    assert [part.serves_task(topic) for topic in (NAMES.plug_in, NAMES.user_boost, NAMES.reroute)] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_record_without_a_site_is_settled_where_it_is() -> None:
+    """Bytes that tell no site belong to nobody, so they take no hop."""
+    arrival = intake().read(record(b"no avro", partition=ELSEWHERE), NOW_MS)
+    assert (arrival.is_here, arrival.task) == (True, None)
+    assert isinstance(arrival.said, Rejected)
+
+
+def test_what_is_wrong_but_has_a_site_goes_to_its_task() -> None:
+    """A refused record of a known site hops too: its charger must be halted where its state is."""
+    arrival = intake().read(record(plug_in(at_ms=1), partition=ELSEWHERE), NOW_MS)
+    assert isinstance(arrival.said, Rejected)
+    assert (arrival.is_here, arrival.task) == (False, HERE)
+
+
+@pytest.mark.parametrize("appended_ms", [NOW_MS - 5_000, None])
+def test_a_hop_changes_nothing_of_what_a_record_is(appended_ms: int | None) -> None:
+    """After a hop the record is the same event, first read when it was, from where it stood, with its own key."""
+    part = intake()
+    headers = [("trace", b"abc"), ("empty", None)]
+    for event, topic in (
+        (plug_in(), NAMES.plug_in),
+        (boost(), NAMES.user_boost),
+        (withdrawal(), NAMES.consent_withdrawn),
+    ):
+        first = record(event, topic, ELSEWHERE, 41, key=b"other", headers=[*headers], appended_ms=appended_ms)
+        _, landed = after_hop(part, first)
+        before, after = part.read(first, NOW_MS), part.read(landed, NOW_MS + 60_000)
+        assert after.said == before.said
+        assert (after.source, after.source) == (before.source, Source(topic, ELSEWHERE, 41))
+        assert after.first_read_ms == before.first_read_ms == (NOW_MS if appended_ms is None else appended_ms)
+        assert (after.key, after.headers) == (b"other", headers)
+        assert (after.task, after.is_here) == (HERE, True)
+
+
+def test_a_hop_keeps_the_lack_of_a_key() -> None:
+    """A record without a key has none after its hop either."""
+    part = intake()
+    _, landed = after_hop(part, record(plug_in(), partition=ELSEWHERE, key=None))
+    assert part.read(landed, NOW_MS).key is None
+
+
+def test_a_stray_record_in_the_reroute_topic_is_refused_not_fatal() -> None:
+    """Whatever somebody else writes there is a refused record of that partition."""
+    for headers in ([], [("reroute-partition", b"x"), ("reroute-offset", b"-1"), ("reroute-topic", b"\xff")]):
+        arrival = intake().read(record(b"junk", NAMES.reroute, 2, 5, headers=[*headers]), NOW_MS)
+        assert isinstance(arrival.said, Rejected)
+        assert (arrival.source.partition, arrival.source.offset, arrival.task) == (2, 5, 2)
+
+
+def test_the_brokers_time_counts_and_else_our_first_reading() -> None:
+    """An event that runs ahead is set back to the broker's time, or to ours where the topic keeps none."""
+    ahead = plug_in(at_ms=NOW_MS + 3_600_000)
+    for appended_ms, counted_ms in ((NOW_MS - 5, NOW_MS - 5), (None, NOW_MS)):
+        said = intake().read(record(ahead, partition=HERE, appended_ms=appended_ms), NOW_MS).said
+        assert isinstance(said, PlugIn)
+        assert said.occurred_at_ms == counted_ms
+
+
+def test_a_dead_letter_is_the_record_untouched() -> None:
+    """Key, value and headers are as they came, and our headers say where from and why, without quoting anything."""
+    part = intake()
+    bad = record(b"junk", NAMES.user_boost, 3, 12, key=b"key", headers=[("trace", b"abc")])
+    arrival = part.read(bad, NOW_MS)
+    assert isinstance(arrival.said, Rejected)
+    letter = part.dead_letter(bad, arrival, arrival.said)
+    headers = dict(letter.headers)
+    assert (letter.topic, letter.partition, letter.key, letter.value) == (NAMES.dead_letter, None, b"key", b"junk")
+    assert letter.headers[0] == ("trace", b"abc")
+    assert headers["dlt-original-topic"] == NAMES.user_boost.encode()
+    assert (headers["dlt-original-partition"], headers["dlt-original-offset"]) == (b"3", b"12")
+    assert headers["dlt-group"] == b"a-group"
+    assert headers["dlt-error-class"] == arrival.said.code.value.encode()
+    assert not any(b"junk" in (text or b"") for _, text in letter.headers if isinstance(text, bytes))
+
+
+def test_a_dead_letter_after_a_hop_is_the_first_record() -> None:
+    """A refused record that hopped is dead-lettered as it stood in its own topic."""
+    part = intake()
+    first = record(plug_in(at_ms=1), partition=ELSEWHERE, offset=41, key=b"own", headers=[("trace", b"abc")])
+    _, landed = after_hop(part, first)
+    arrival = part.read(landed, NOW_MS)
+    assert isinstance(arrival.said, Rejected)
+    letter = part.dead_letter(landed, arrival, arrival.said)
+    headers = dict(letter.headers)
+    assert (letter.key, letter.value, headers["trace"]) == (b"own", first.value, b"abc")
+    assert (headers["dlt-original-topic"], headers["dlt-original-offset"]) == (NAMES.plug_in.encode(), b"41")
+    assert not any(name.startswith("reroute-") for name in headers)
+
+
+@pytest.mark.parametrize("where", ["key", "value", "headers"])
+def test_what_no_broker_would_take_is_cut(where: str) -> None:
+    """A record as large as brokers let in is dead-lettered small, or it would be tried again for ever."""
+    part = intake()
+    huge = b"x" * (DEAD_LETTER_BYTES_MAX + 1)
+    bad = record(
+        huge if where == "value" else b"junk",
+        key=huge if where == "key" else b"key",
+        headers=[("h", huge)] if where == "headers" else [],
+    )
+    arrival = part.read(bad, NOW_MS)
+    assert isinstance(arrival.said, Rejected)
+    letter = part.dead_letter(bad, arrival, arrival.said)
+    size = len(letter.key or b"") + len(letter.value or b"") + sum(len(text or b"") for _, text in letter.headers)
+    assert size < 200 * 1024
+    assert int(dict(letter.headers)["dlt-cut-from-bytes"] or 0) > DEAD_LETTER_BYTES_MAX
+    assert (letter.value or b"") == (bad.value or b"")[: len(letter.value or b"")]
+
+
+def test_a_wish_that_breaks_a_rule_reaches_the_core() -> None:
+    """A refused action of a driver is told as one that could not be read; a refused withdrawal and junk are not."""
+    part = intake()
+    assert isinstance(event_of(part.read(record(plug_in(charger="c-1", at_ms=NOW_MS)), NOW_MS)), PlugIn)
+    late = record(boost(at_ms=NOW_MS), NAMES.user_boost, HERE, appended_ms=NOW_MS + 40 * 86_400_000)
+    too_old = event_of(part.read(late, NOW_MS))
+    assert too_old is None or isinstance(too_old, Unreadable)
+    assert event_of(part.read(record(b"junk"), NOW_MS)) is None
+    assert event_of(part.read(record(None), NOW_MS)) is None

@@ -1,0 +1,118 @@
+"""Sites by task: what is kept, what is forgotten, and who is woken when."""
+
+from dataclasses import replace
+
+import pytest
+
+from processor.core.rules import Rules
+from processor.core.schedule import HOUR_MS
+from processor.core.site import Charger, Enrolling, Site, Stamp
+from processor.shell.records import RestoreFailed
+from processor.shell.store import STALE_WAKES_MAX, Store
+from processor.wire.state import encode_site
+from tests.shell.parts import NOW_MS
+
+DAY_MS = 24 * HOUR_MS
+
+
+def waiting(site_id: str, since_ms: int = NOW_MS) -> Site:
+    """A site whose onboarding is given up a day after it began."""
+    return Site(site_id, Stamp(since_ms, "e"), chargers=(Charger("c-1", enrolling=Enrolling(since_ms)),))
+
+
+def merge(store: Store, task: int, *sites: Site) -> None:
+    store.merge(task, {s.site_id: s for s in sites}, {s.site_id: encode_site(s) for s in sites}, NOW_MS)
+
+
+def test_a_site_that_was_never_heard_of_is_fresh() -> None:
+    """Whoever is unknown has an empty state, and asking for it leaves no trace."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    assert store.get(0, "s-1") == Site("s-1")
+    assert store.site_count(0) == 0
+
+
+def test_what_is_merged_is_what_a_restart_would_find() -> None:
+    """A merged state is read back equal, and so is one that a restore brought as bytes."""
+    store = Store(Rules())
+    site = waiting("s-1")
+    store.take_over(0, {"s-2": encode_site(waiting("s-2"))}, {})
+    merge(store, 0, site)
+    assert (store.get(0, "s-1"), store.get(0, "s-2")) == (site, waiting("s-2"))
+    assert store.site_count(0) == 2
+
+
+def test_a_task_that_is_not_ours_takes_nothing_in() -> None:
+    """What a round committed for a task that went meanwhile is dropped."""
+    store = Store(Rules())
+    merge(store, 3, waiting("s-1"))
+    assert not store.owns(3)
+    assert store.get(3, "s-1") == Site("s-1")
+    assert store.next_due_ms() is None
+
+
+def test_a_dropped_task_is_forgotten_whole() -> None:
+    """After a task went, neither its cached states nor its wakes are left; other tasks keep theirs."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    store.take_over(1, {}, {})
+    merge(store, 0, waiting("s-1"))
+    merge(store, 1, waiting("s-2", NOW_MS + 1))
+    store.drop(0)
+    assert store.tasks == [1]
+    assert list(store.take_due(NOW_MS + 2 * DAY_MS, 10)) == [(1, "s-2")]
+    store.take_over(0, {}, {})
+    assert store.get(0, "s-1") == Site("s-1")
+
+
+def test_each_site_is_woken_once_per_time_and_in_order() -> None:
+    """Due sites come earliest first, at most as many as asked for, and none of them twice."""
+    store = Store(Rules())
+    store.take_over(0, {}, {"s-3": NOW_MS + 3, "s-1": NOW_MS + 1, "s-2": NOW_MS + 2})
+    assert store.next_due_ms() == NOW_MS + 1
+    assert list(store.take_due(NOW_MS, 10)) == []
+    assert list(store.take_due(NOW_MS + 3, 2)) == [(0, "s-1"), (0, "s-2")]
+    assert list(store.take_due(NOW_MS + 3, 2)) == [(0, "s-3")]
+    assert list(store.take_due(NOW_MS + 3, 2)) == []
+
+
+def test_a_new_state_moves_the_time() -> None:
+    """A site is woken at the time that its newest state asks for, and not at all when it asks for none."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    merge(store, 0, waiting("s-1"))
+    merge(store, 0, waiting("s-1", NOW_MS + HOUR_MS))
+    assert list(store.take_due(NOW_MS + DAY_MS, 10)) == []
+    merge(store, 0, replace(waiting("s-1"), chargers=()))
+    assert list(store.take_due(NOW_MS + 2 * DAY_MS, 10)) == []
+
+
+def test_a_wake_that_came_too_early_is_set_again() -> None:
+    """A site that was woken before its time (the rules changed between two runs) is woken again at its time."""
+    store = Store(Rules())
+    store.take_over(0, {"s-1": encode_site(waiting("s-1"))}, {"s-1": NOW_MS})
+    assert list(store.take_due(NOW_MS, 10)) == [(0, "s-1")]
+    store.merge(0, {"s-1": waiting("s-1")}, {}, NOW_MS)
+    assert list(store.take_due(NOW_MS + DAY_MS, 10)) == [(0, "s-1")]
+    store.merge(0, {"s-1": waiting("s-1")}, {}, NOW_MS + DAY_MS)
+    assert list(store.take_due(NOW_MS + 2 * DAY_MS, 10)) == []
+
+
+def test_wakes_that_nobody_wants_are_swept_out() -> None:
+    """A site that changes its time ten thousand times costs no ten thousand entries, and still wakes on time."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    for i in range(10 * STALE_WAKES_MAX):
+        merge(store, 0, waiting("s-1", NOW_MS + i))
+    last_ms = NOW_MS + 10 * STALE_WAKES_MAX - 1 + DAY_MS
+    assert list(store.take_due(last_ms - 1, 10)) == []
+    assert (store.next_due_ms() or 0) >= last_ms - 2 * STALE_WAKES_MAX
+    assert list(store.take_due(last_ms, 10)) == [(0, "s-1")]
+
+
+def test_a_state_that_cannot_be_decoded_is_a_sentence() -> None:
+    """Damaged bytes refuse the work on that site with the task, the site and what is wrong."""
+    store = Store(Rules())
+    store.take_over(2, {"s-1": b"\x01damaged bytes"}, {})
+    with pytest.raises(RestoreFailed, match=r"task 2: the state of site s-1 cannot be used: .*damaged"):
+        store.get(2, "s-1")
