@@ -20,7 +20,7 @@ class SettingsWrong(Exception):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Kafka(_Group):
@@ -50,6 +50,7 @@ class Kafka(_Group):
     ssl_ca_location: str | None = Field(None, description="File with the brokers' CA certificate.")
     extra: Json[dict[str, str]] = Field(
         default_factory=dict,
+        repr=False,  # a key's password may be among them
         description='Further librdkafka options, as JSON: {"ssl.key.location": "/keys/client.pem"}.',
     )
 
@@ -130,9 +131,14 @@ class Settings(_Group):
     @model_validator(mode="after")
     def _relations(self) -> "Settings":
         if self.kafka.transaction_timeout_seconds >= self.kafka.session_timeout_seconds:
-            raise ValueError("kafka.transaction_timeout_seconds must be below kafka.session_timeout_seconds")
+            raise ValueError(
+                f"{PREFIX}KAFKA__TRANSACTION_TIMEOUT_SECONDS must be below {PREFIX}KAFKA__SESSION_TIMEOUT_SECONDS"
+            )
         if not self.pauses.min_minutes <= self.pauses.max_minutes <= self.pauses.total_max_minutes:
-            raise ValueError("pauses: min_minutes <= max_minutes <= total_max_minutes must hold")
+            raise ValueError(
+                f"{PREFIX}PAUSES__MIN_MINUTES must be at most {PREFIX}PAUSES__MAX_MINUTES, "
+                f"and that at most {PREFIX}PAUSES__TOTAL_MAX_MINUTES"
+            )
         return self
 
 
@@ -167,10 +173,10 @@ def variables() -> Iterator[tuple[str, str, Any]]:
 
 
 def _nested(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The environment as nested values; `extra` is JSON."""
+    """The environment as nested values; `extra` is JSON. An empty variable counts as one that is not set."""
     values: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(PREFIX):
+        if not name.startswith(PREFIX) or not text:
             continue
         group, _, inner = name.removeprefix(PREFIX).lower().partition("__")
         if inner:
@@ -186,6 +192,6 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _line(problem: Any) -> str:
-    where = "__".join(str(part) for part in problem["loc"]).upper()
+    where = "__".join(problem["loc"][:2]).upper()  # what is inside `extra` has no variable of its own
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{PREFIX}{where}: {message}" if where else message

@@ -18,6 +18,7 @@ from rich.style import Style
 
 from processor.demo.rehearsal import Rehearsal
 from processor.demo.timeline import BOOST, CHARGE, PAUSE, Frame, draw
+from processor.demo.verifier import verify
 
 WIDTH, HEIGHT = 104, 27
 TARGET = Path(__file__).with_name("timeline.svg")
@@ -46,7 +47,7 @@ def picture() -> str:
         broker="127.0.0.1:20079 (real Apache Kafka)",
         page="http://127.0.0.1:8080",
         elapsed_seconds=rehearsal.seconds,
-        findings=0,
+        findings=len(verify(rehearsal.history).findings),
     )
     console = Console(width=WIDTH, color_system="truecolor", force_terminal=True)
     lines = console.render_lines(draw(rehearsal.scene, frame, WIDTH, HEIGHT, UTC), pad=False)

@@ -7,10 +7,13 @@ from processor.settings import variables
 
 def config_verb(*, as_json: bool) -> int:
     """Print the table. Returns the exit code."""
-    rows = [{"name": name, "default": str(default), "about": about} for name, about, default in variables()]
+    rows = [
+        {"name": name, "default": None if default is None else str(default), "about": about}
+        for name, about, default in variables()
+    ]
     if as_json:
         print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
         return 0
     for row in rows:
-        print(f"{row['name']}={row['default']}\n    {row['about']}")
+        print(f"{row['name']}={row['default'] or ''}\n    {row['about']}")
     return 0

@@ -1,6 +1,7 @@
 """`axle-processor topics plan|apply`: the topics as code, against the brokers of the settings."""
 
 import sys
+from collections.abc import Sequence
 
 import orjson
 from confluent_kafka import KafkaException
@@ -9,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from processor.cli.wiring import connection, topic_names
 from processor.settings import SettingsWrong, load
 from processor.shell.service import METADATA_SECONDS
-from processor.shell.topics import DEFAULT_PARTITIONS, TopicsFailed, apply, plan, wanted_topics
+from processor.shell.topics import DEFAULT_PARTITIONS, Change, TopicsFailed, apply, plan, wanted_topics
 
 
 def topics_verb(*, apply_changes: bool, as_json: bool) -> int:
@@ -34,12 +35,21 @@ def topics_verb(*, apply_changes: bool, as_json: bool) -> int:
         if apply_changes:
             apply(admin, changes)
     except TopicsFailed as failure:
-        print(f"kafka: {failure}", file=sys.stderr)
+        print(f"kafka: {failure} Brokers: {settings.kafka.bootstrap_servers}.", file=sys.stderr)
         return 4
     if as_json:
         print(orjson.dumps([str(change) for change in changes]).decode())
     else:
         for change in changes:
             print(change)
-        print("all topics are as they should be" if not changes else f"{len(changes)} differences", file=sys.stderr)
+        print(_summary(changes, apply_changes), file=sys.stderr)
     return 0
+
+
+def _summary(changes: Sequence[Change], applied: bool) -> str:
+    missing = sum(change.kind == "create" for change in changes)
+    left = len(changes) - missing
+    if not changes:
+        return "all topics are as they should be"
+    made = f"{missing} created" if applied else f"{missing} to create (axle-processor topics apply)"
+    return f"{made}, {left} that differ and are left to you"

@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+import httpx
 import structlog
 
 from processor.core.rules import Rules
@@ -66,17 +67,25 @@ def _account(settings: Settings) -> AxleAccount:
             raise SettingsWrong(
                 f"AXLE_PROCESSOR_AXLE__PASSWORD_FILE: {error.strerror}: {axle.password_file}"
             ) from error
+        except UnicodeDecodeError:
+            raise SettingsWrong(f"AXLE_PROCESSOR_AXLE__PASSWORD_FILE: not UTF-8 text: {axle.password_file}") from None
     if not axle.username or not password:
         raise SettingsWrong(
             "AXLE_PROCESSOR_AXLE__USERNAME and AXLE_PROCESSOR_AXLE__PASSWORD (or __PASSWORD_FILE) must be set: "
             "the account that Axle gave you; `axle-sim` accepts any"
         )
-    return AxleAccount(axle.base_url, axle.username, password, axle.deadline_seconds)
+    try:
+        return AxleAccount(axle.base_url, axle.username, password, axle.deadline_seconds)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise SettingsWrong(f"AXLE_PROCESSOR_AXLE__BASE_URL: {error}") from error
 
 
 def _rules(settings: Settings) -> Rules:
     pauses = settings.pauses
     give_up = settings.axle.give_up_after_seconds
+    secret = settings.privacy.key.get_secret_value().encode()
+    if not 0 < len(secret) <= 64:
+        raise SettingsWrong(f"AXLE_PROCESSOR_PRIVACY__KEY must have 1 to 64 bytes, not {len(secret)}")
     return Rules(
         pause_min_ms=round(pauses.min_minutes * MINUTE_MS),
         pause_max_ms=round(pauses.max_minutes * MINUTE_MS),
@@ -84,7 +93,7 @@ def _rules(settings: Settings) -> Rules:
         pauses_count_max=pauses.count_max,
         lead_ms=round(pauses.lead_seconds * 1000),
         give_up_after_ms=None if give_up is None else round(give_up * 1000),
-        secret=settings.privacy.key.get_secret_value().encode(),
+        secret=secret,
     )
 
 

@@ -3,7 +3,7 @@
 No behaviour lives here but the check that the numbers fit each other. The source of each rule is named beside it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from processor.core.schedule import HOUR_MS, MINUTE_MS
 
@@ -33,7 +33,7 @@ class Rules:
     """An onboarding that came to no end in this time is dropped, and the personal data with it."""
     look_up_delays_ms: tuple[int, ...] = (0, MINUTE_MS, 10 * MINUTE_MS, HOUR_MS)
     """When a withdrawn site is looked for whose onboarding was never answered; the last 404 closes the matter."""
-    secret: bytes = b"axle-processor"
+    secret: bytes = field(default=b"axle-processor", repr=False)
     """Key of the fingerprint that an onboarding leaves of its MPAN. Set your own: MPANs are few enough to try."""
 
     def __post_init__(self) -> None:

@@ -107,6 +107,14 @@ class Facts:
         return found
 
     @cached_property
+    def chargers(self) -> Mapping[str, set[str]]:
+        """The chargers of each home, as its records name them."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for charger_id, told in self.by_charger.items():
+            found[told[0].record.site_id].add(charger_id)
+        return found
+
+    @cached_property
     def asked(self) -> Mapping[str, list[Asked]]:
         """Each charger's questions to Axle, in the order of their arrival there (the log has that of their effects)."""
         found: defaultdict[str, list[Asked]] = defaultdict(list)

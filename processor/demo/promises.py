@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import zip_longest
 
 from processor.core.events import BoostAction, ConsentWithdrawn, Input, PlugIn, UserBoost
 from processor.core.outputs import ModifiedSchedule, Result, Status
@@ -67,6 +68,17 @@ class Wish:
                 until_ms = event.boost_until_ms or event.occurred_at_ms + _BOOST_OPEN_END_MS
             self.boost = max(self.boost, (stamp, until_ms))
 
+    def outlives(self, event: PlugIn | UserBoost) -> bool:
+        """Whether newer words than the event's stand on all it speaks of, so that it may be left aside as too old."""
+        stamp = (event.occurred_at_ms, event.event_id)
+        if isinstance(event, PlugIn):
+            return self.plugged > stamp
+        if event.action is BoostAction.SCHEDULE_CHANGED:
+            return self.base[0] > stamp
+        of_earlier_session = event.occurred_at_ms < self.plugged[0] - _BOOST_BEFORE_PLUG_IN_MS
+        # A cancel may find no boost to cancel, and is then too old as well.
+        return event.action is BoostAction.BOOST_CANCELLED or self.boost[0] > stamp or of_earlier_session
+
     @property
     def newest_ms(self) -> int:
         """When the newest of it was said."""
@@ -86,7 +98,8 @@ class Wish:
 def driver_wins(facts: Facts, charger_id: str) -> Iterator[Finding]:
     """Walks through a charger's records: whose word is each, what does it ask for, and what does it take away?"""
     wish, newest = Wish(), ""
-    for published in facts.by_charger[charger_id]:
+    told = facts.by_charger[charger_id]
+    for published, following in zip_longest(told, told[1:]):
         record = published.record
         cause = record.caused_by.event_id
         put = facts.by_id.get(cause)
@@ -101,6 +114,8 @@ def driver_wins(facts: Facts, charger_id: str) -> Iterator[Finding]:
             *_wrong_pauses(facts, published, wish, newest, is_first=is_first),
         ):
             yield Finding(Promise.DRIVER_WINS, f"{_name(record)}: {sentence}")
+        if record.pauses:
+            yield from _not_lifted(facts, published, following, wish)
 
 
 def _wrong_wish(record: ModifiedSchedule, wish: Wish) -> Iterator[str]:
@@ -140,6 +155,19 @@ def _newer_and_not_understood(facts: Facts, published: Published, wish: Wish) ->
     return None
 
 
+def _not_lifted(facts: Facts, published: Published, following: Published | None, wish: Wish) -> Iterator[Finding]:
+    """Actions that were not understood while this record was in force, and left its pauses standing."""
+    record = published.record
+    for event_id, put in facts.misread.get(record.charger_id, ()):
+        first_word_ms = facts.first_word_ms(event_id)
+        if first_word_ms is None or put.planned.event.occurred_at_ms <= wish.newest_ms:
+            continue
+        in_force = published.appended_ms < first_word_ms and (not following or first_word_ms < following.appended_ms)
+        if in_force and (left := since(record.pauses, first_word_ms)):
+            sentence = f"{_name(record)}: {event_id} was not understood, and the pause in {_say(left)} stayed"
+            yield Finding(Promise.DRIVER_WINS, sentence)
+
+
 def _answered(facts: Facts, published: Published) -> bool:
     """Whether Axle took these pauses out of a schedule that it was asked about after the action was known."""
     record = published.record
@@ -167,9 +195,30 @@ def withdrawn_is_withdrawn(facts: Facts) -> Iterator[Finding]:
         consent_ms = max(facts.consents(record.site_id, published.appended_ms), default=0)
         if left is not None and left[0] >= consent_ms:
             yield Finding(Promise.WITHDRAWN, f"{_name(record)}: it pauses charging after the withdrawal {left[1]}")
+    yield from _left_paused(facts)
     if facts.history.axle is not None:
         yield from _still_at_axle(facts)
         yield from _not_told(facts)
+
+
+def _left_paused(facts: Facts) -> Iterator[Finding]:
+    """Chargers with a pause ahead of them when the withdrawal of their home was said to be done."""
+    for settled in facts.history.settled:
+        put = facts.by_id.get(settled.outcome.event_id or "")
+        event = put.planned.event if put else None
+        if not isinstance(event, ConsentWithdrawn) or settled.outcome.result is Result.STALE:
+            continue
+        if event.occurred_at_ms < max(facts.consents(event.site_id, settled.appended_ms), default=0):
+            continue
+        for charger_id in facts.chargers[event.site_id]:
+            if leaving_charger(event) not in {None, charger_id}:
+                continue
+            told = facts.by_charger[charger_id]
+            told_by_then = bisect_right(told, settled.appended_ms, key=_appended_at)
+            last = told[told_by_then - 1].record if told_by_then else None
+            if last and (left := since(last.pauses, settled.appended_ms)):
+                sentence = f"{_name(last)}: {event.event_id} was settled, and the pause in {_say(left)} stayed"
+                yield Finding(Promise.WITHDRAWN, sentence)
 
 
 def _newest_left(facts: Facts, site_id: str, charger_id: str | None, before_ms: int | None = None) -> Stamp | None:

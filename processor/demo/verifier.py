@@ -6,16 +6,16 @@ a read_committed reader saw and what the simulated Axle logged, and it believes 
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from processor.core.events import Input, Source
+from processor.core.events import ConsentWithdrawn, Input, Source
 from processor.core.outputs import Outcome, Result
-from processor.demo.history import Facts, History, counts, latencies
-from processor.demo.promises import Finding, Promise, driver_wins, silence_means_charge, withdrawn_is_withdrawn
-from processor.demo.traffic import Twist
+from processor.demo.history import Facts, History, counts, latencies, leaving_charger
+from processor.demo.promises import Finding, Promise, Wish, driver_wins, silence_means_charge, withdrawn_is_withdrawn
+from processor.demo.traffic import Event, Twist
 
 FINDINGS_MAX = 50
 _READING_MS = 3_000
@@ -139,6 +139,7 @@ def _duplicates(facts: Facts) -> list[str]:
 def _one_outcome(facts: Facts) -> Iterator[str]:
     """Outcomes that belong to nothing, say the wrong thing, or speak of a record that nobody saw; and broken chains."""
     puts = {put.place: put for put in facts.inputs}
+    excuses = Excuses(facts)
     revisions = {(one.record.charger_id, one.record.revision) for one in facts.history.published}
     invalid: set[Source] = set()
     for settled in facts.history.settled:
@@ -154,6 +155,8 @@ def _one_outcome(facts: Facts) -> Iterator[str]:
         yield from _wrong_outcome(put.planned.twist, outcome, put.planned.event.event_id)
         if outcome.revision is not None and (outcome.charger_id, outcome.revision) not in revisions:
             yield f"the outcome of {outcome.event_id} names revision {outcome.revision}, which nobody was told"
+        if outcome.result in {Result.DUPLICATE, Result.STALE} and not excuses.excuse(put.planned.event, outcome.result):
+            yield f"{outcome.event_id} was left aside as {outcome.result}, and nothing else was said that explains it"
     for source in invalid ^ set(facts.history.dead_letters):
         kind = "was refused and has no dead letter" if source in invalid else "has a dead letter and was not refused"
         yield f"{_place(source)} {kind}"
@@ -161,6 +164,35 @@ def _one_outcome(facts: Facts) -> Iterator[str]:
         if published.record.caused_by.event_id not in facts.by_id:
             yield f"{published.record.charger_id}: a record is said to be caused by an event that nobody sent"
     yield from _broken_chains(facts)
+
+
+class Excuses:
+    """Whether an event may be left aside: it came twice, or something newer was said on the same matter."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._times = Counter(put.planned.event.event_id for put in facts.history.puts)
+        self._wishes: defaultdict[str, Wish] = defaultdict(Wish)
+        self._left: defaultdict[tuple[str, str | None], tuple[int, str]] = defaultdict(lambda: (0, ""))
+        for put in facts.by_id.values():
+            event = put.planned.event
+            if isinstance(event, ConsentWithdrawn):
+                who = (event.site_id, leaving_charger(event))
+                self._left[who] = max(self._left[who], (event.occurred_at_ms, event.event_id))
+            elif put.planned.readable:
+                self._wishes[event.charger_id].take(event)
+
+    def excuse(self, event: Event, result: Result) -> bool:
+        """Whether what was put in explains this result."""
+        if self._times[event.event_id] > 1:
+            return True
+        if result is Result.DUPLICATE:
+            return False
+        if not isinstance(event, ConsentWithdrawn):
+            return self._wishes[event.charger_id].outlives(event)
+        consented_ms = max(self._facts.consents(event.site_id), default=0)
+        _, newest_id = self._left[event.site_id, leaving_charger(event)]
+        return consented_ms > event.occurred_at_ms or newest_id != event.event_id
 
 
 def _wrong_outcome(twist: Twist, outcome: Outcome, event_id: str) -> Iterator[str]:

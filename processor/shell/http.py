@@ -48,7 +48,7 @@ class HttpServer:
         self._status = status
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         routes = [
             Route("/livez", _serve_probe(live)),
             Route("/healthz", _serve_probe(live)),

@@ -30,7 +30,7 @@ from processor.wire.state import CHECKPOINT_KEY, Checkpoint, StateMarks, decode_
 
 PATIENCE_SECONDS = 60.0
 """No progress for so long means a hanging transaction or a truncated changelog."""
-ASK_SECONDS = 5.0
+ASK_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 0.05
 BULK_MAX = 5_000
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]

@@ -75,8 +75,8 @@ class ServiceConfig:
     http_port: int = 8080
     rules: Rules = field(default_factory=Rules)
     limits: InputLimits = field(default_factory=InputLimits)
-    connection: Mapping[str, str] = field(default_factory=dict)
-    """Further librdkafka settings: TLS, SASL."""
+    connection: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further librdkafka settings: TLS, SASL. They hold passwords."""
 
     def __post_init__(self) -> None:
         if self.transaction_timeout_ms >= self.session_timeout_ms:

@@ -139,7 +139,7 @@ def plan(admin: AdminClient, wanted: Sequence[TopicSpec], timeout_seconds: float
         present = [spec for spec in wanted if spec.name in metadata.topics]
         configs = _configs(admin, [spec.name for spec in present], timeout_seconds)
     except KafkaException as error:
-        raise TopicsFailed(f"The topics of the cluster cannot be read: {error.args[0]}.") from error
+        raise TopicsFailed(f"The topics of the cluster cannot be read: {error.args[0].str()}.") from error
     changes: list[Change] = []
     for spec in wanted:
         if spec not in present:
@@ -173,7 +173,7 @@ def apply(admin: AdminClient, changes: Sequence[Change]) -> list[Change]:
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise TopicsFailed(f"The topic {name} cannot be created: {error.args[0]}.") from error
+                raise TopicsFailed(f"The topic {name} cannot be created: {error.args[0].str()}.") from error
             made_by_others.append(missing[name].topic)
     _wait_visible(admin, set(missing))
     return [*left, *plan(admin, made_by_others)] if made_by_others else left
@@ -185,7 +185,7 @@ def _wait_visible(admin: AdminClient, names: set[str]) -> None:
         try:
             topics = admin.list_topics(timeout=_ADMIN_SECONDS).topics
         except KafkaException as error:
-            raise TopicsFailed(f"The new topics cannot be read back: {error.args[0]}.") from error
+            raise TopicsFailed(f"The new topics cannot be read back: {error.args[0].str()}.") from error
         if all(
             name in topics and all(partition.leader >= 0 for partition in topics[name].partitions.values())
             for name in names

@@ -88,6 +88,30 @@ def misread_action_is_paused(tale: Tale) -> None:
     tale.settle(strange, Result.UNKNOWN_ACTION, 30)
 
 
+def misread_action_lifts_nothing(tale: Tale) -> None:
+    strange = tale.boost("strange", 100, BoostAction.UNKNOWN, None, twist=Twist.UNKNOWN)
+    tale.settle(strange, Result.UNKNOWN_ACTION, 110)
+
+
+def withdrawal_lifts_nothing(tale: Tale) -> None:
+    tale.history.published[2:] = []
+
+
+def boost_is_called_stale(tale: Tale) -> None:
+    settled = tale.history.settled[1]
+    tale.history.settled[1] = replace(settled, outcome=replace(settled.outcome, result=Result.STALE, revision=None))
+
+
+def plug_in_is_called_a_duplicate(tale: Tale) -> None:
+    settled = tale.history.settled[0]
+    tale.history.settled[0] = replace(settled, outcome=replace(settled.outcome, result=Result.DUPLICATE, revision=None))
+
+
+def withdrawal_is_called_stale(tale: Tale) -> None:
+    settled = tale.history.settled[2]
+    tale.history.settled[2] = replace(settled, outcome=replace(settled.outcome, result=Result.STALE))
+
+
 def pause_after_withdrawal(tale: Tale) -> None:
     again = tale.plug_in("again", 3000)
     tale.publish("again", Status.REQUESTED, 3010)
@@ -203,6 +227,8 @@ WRONGS: list[tuple[Callable[[Tale], None], Promise, str]] = [
     (axle_never_answered, Promise.DRIVER_WINS, "Axle never answered"),
     (answer_was_to_an_older_action, Promise.DRIVER_WINS, "Axle never answered"),
     (misread_action_is_paused, Promise.DRIVER_WINS, "newer action strange was not understood"),
+    (misread_action_lifts_nothing, Promise.DRIVER_WINS, "strange was not understood, and the pause"),
+    (withdrawal_lifts_nothing, Promise.WITHDRAWN, "leave was settled, and the pause"),
     (pause_after_withdrawal, Promise.WITHDRAWN, "after the withdrawal leave"),
     (axle_keeps_the_home, Promise.WITHDRAWN, "home-1 withdrew"),
     (axle_keeps_the_charger, Promise.WITHDRAWN, "c-1 left"),
@@ -222,6 +248,9 @@ WRONGS: list[tuple[Callable[[Tale], None], Promise, str]] = [
     (wrong_event_is_taken, Promise.ONE_OUTCOME, "wrong should be INVALID"),
     (refused_without_a_letter, Promise.ONE_OUTCOME, "has no dead letter"),
     (letter_without_a_refusal, Promise.ONE_OUTCOME, "has a dead letter"),
+    (boost_is_called_stale, Promise.ONE_OUTCOME, "boost was left aside as STALE"),
+    (plug_in_is_called_a_duplicate, Promise.ONE_OUTCOME, "plug was left aside as DUPLICATE"),
+    (withdrawal_is_called_stale, Promise.ONE_OUTCOME, "leave was left aside as STALE"),
     (revision_told_twice, Promise.ONE_OUTCOME, "2 times"),
     (revision_goes_back, Promise.ONE_OUTCOME, "came after revision"),
     (chain_is_broken, Promise.ONE_OUTCOME, "replaces"),

@@ -340,7 +340,7 @@ def test_plain_http_is_for_this_machine_alone(url: str) -> None:
     """Beyond loopback only https is taken: the password goes there."""
     with pytest.raises(ValueError, match="https outside loopback"):
         AxleAccount(url, "u", PASSWORD)
-    assert AxleAccount("http://127.0.0.1:8000", "u", PASSWORD)
+    assert AxleAccount("http://127.0.0.1:8000", "u", PASSWORD).base_url == "http://127.0.0.1:8000"
 
 
 def test_a_deadline_is_above_zero() -> None:

@@ -1,0 +1,287 @@
+"""Transactions on a real broker: all or nothing, only for those who may, and never torn."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from processor.demo.kafka import Broker
+from processor.shell.clock import SystemClock
+from processor.shell.leases import Lease, Leases
+from processor.shell.metrics import Metrics
+from processor.shell.records import KafkaRefused, Part, Partition, Produce, TransactionLost
+from processor.shell.topics import TopicNames
+from processor.shell.transaction import Transactions, producer_config
+from processor.wire.inputs import Rejected
+from tests.broker import produce, read_committed
+from tests.shell.changelog import Writer
+from tests.shell.parts import intake, record
+
+
+class Member:
+    """A member of the group, which makes transactions possible; not the product's own poll thread."""
+
+    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
+        config: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "partition.assignment.strategy": "range",
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 100,
+        }
+        self.consumer = Consumer(config)
+        self.consumer.subscribe([topic])
+
+    def join(self, others: "tuple[Member, ...]" = (), partitions: int = 1) -> object:
+        """Poll until so many partitions are ours, others polling too; tells our metadata."""
+        for _ in range(400):
+            for member in (self, *others):
+                member.consumer.poll(0.05)
+            if len(self.consumer.assignment()) >= partitions:
+                return self.metadata()
+        raise AssertionError("the group did not settle in time")
+
+    def metadata(self) -> object:
+        return self.consumer.consumer_group_metadata()
+
+    def leave(self) -> None:
+        self.consumer.close()
+
+
+@dataclass
+class Bench:
+    """Transactions with a membership, and what an independent reader sees of them."""
+
+    bootstrap: str
+    topics: TopicNames
+    metadata: object = None
+    leases: Leases = field(default_factory=Leases)
+    metrics: Metrics = field(default_factory=Metrics)
+    asked: int = 0
+    before_metadata: Callable[[int], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.group = f"{self.topics.state}.group"
+        self.member = Member(self.bootstrap, self.group, self.topics.reroute)
+        self.metadata = self.member.join()
+        self.transactions = self.new_transactions()
+        self.transactions.open()
+
+    def new_transactions(self, timeout_ms: int = 8000) -> Transactions:
+        config = {
+            "bootstrap.servers": self.bootstrap,
+            **producer_config(f"{self.group}.member", timeout_ms),
+            "transaction.timeout.ms": timeout_ms,
+        }
+        return Transactions(config, self.leases, self._group_metadata, SystemClock(), self.metrics)
+
+    def part(self, task: int, *values: bytes, offset: int = 1) -> Part:
+        lease = self.leases.current(self.topics.reroute, task) or self.leases.open(self.topics.reroute, task)
+        produces = [Produce(self.topics.outcomes, b"k", value) for value in values]
+        return Part(task, {lease}, {(self.topics.reroute, task): offset}, produces)
+
+    def close(self, task: int) -> None:
+        self.leases.close([(self.topics.reroute, task)], 0)
+
+    def values(self, count: int) -> list[bytes]:
+        """What a read_committed reader sees; a mark at the end makes sure that nothing comes after it."""
+        produce(self.bootstrap, self.topics.outcomes, [(b"k", b"end", None)])
+        messages = read_committed(self.bootstrap, self.topics.outcomes, count + 1)
+        return [bytes(message.value() or b"") for message in messages if message.value() != b"end"]
+
+    def offsets(self) -> dict[Partition, int]:
+        asked = ConsumerGroupTopicPartitions(self.group, [TopicPartition(self.topics.reroute, p) for p in (0, 1)])
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        for _ in range(200):
+            found = admin.list_consumer_group_offsets([asked], require_stable=True)[self.group].result(10)
+            if not any(p.error for p in found.topic_partitions):
+                return {(p.topic, p.partition): p.offset for p in found.topic_partitions if p.offset >= 0}
+        raise AssertionError("the group's offsets did not become stable")
+
+    def count(self, outcome: str) -> float:
+        return float(self.metrics.transactions.labels(outcome)._value.get())  # noqa: SLF001 - it has no public reader
+
+    def end(self) -> None:
+        self.transactions.close()
+        self.transactions.thread.shutdown()
+        self.member.leave()
+
+    def _group_metadata(self) -> object:
+        self.asked += 1
+        self.before_metadata(self.asked)
+        return self.metadata
+
+
+@pytest.fixture
+def bench(broker: Broker, topics: TopicNames) -> Iterator[Bench]:
+    bench = Bench(broker.bootstrap_servers, topics)
+    yield bench
+    bench.end()
+
+
+def test_a_part_is_committed_with_its_offsets(bench: Bench) -> None:
+    """Records and offsets of all parts become visible together."""
+    parts = [bench.part(0, b"a", b"b", offset=5), bench.part(1, b"c", offset=7)]
+    assert bench.transactions.commit(parts) == {0, 1}
+    assert sorted(bench.values(3)) == [b"a", b"b", b"c"]
+    assert bench.offsets() == {(bench.topics.reroute, 0): 5, (bench.topics.reroute, 1): 7}
+    assert bench.count("committed") == 1
+
+
+def test_what_lost_its_lease_is_left_out(bench: Bench) -> None:
+    """A part whose partition was taken away is dropped; the others are committed without it."""
+    parts = [bench.part(0, b"gone"), bench.part(1, b"here")]
+    bench.close(0)
+    assert bench.transactions.commit(parts) == {1}
+    assert bench.values(1) == [b"here"]
+    assert bench.offsets() == {(bench.topics.reroute, 1): 1}
+
+
+def test_a_part_with_one_closed_lease_of_several_is_left_out(bench: Bench) -> None:
+    """A part stands or falls whole."""
+    part = bench.part(0, b"gone")
+    closed = Lease(bench.topics.plug_in, 0)
+    closed.is_open = False
+    part.leases.add(closed)
+    assert bench.transactions.commit([part]) == set()
+    assert bench.values(0) == []
+    assert bench.offsets() == {}
+
+
+def test_nothing_is_begun_when_nobody_may(bench: Bench) -> None:
+    """Without an open lease there is no transaction at all."""
+    parts = [bench.part(0, b"gone")]
+    bench.close(0)
+    assert bench.transactions.commit(parts) == set()
+    assert (bench.count("committed"), bench.count("aborted")) == (0, 0)
+
+
+def test_the_membership_is_read_before_the_leases_are_looked_at(bench: Bench) -> None:
+    """A lease that closes right after the membership was read stops the commit: newer metadata is never used for it."""
+    bench.before_metadata = lambda _: bench.close(0)
+    assert bench.transactions.commit([bench.part(0, b"gone")]) == set()
+    assert bench.values(0) == []
+
+
+def test_a_transaction_without_offsets_is_refused(bench: Bench) -> None:
+    """Offsets are what the group fences by, so a part without any is a broken promise of ours."""
+    part = bench.part(0, b"unfenced")
+    part.offsets.clear()
+    with pytest.raises(ValueError, match="would not be fenced"):
+        bench.transactions.commit([part])
+
+
+def test_without_a_membership_nothing_is_committed(bench: Bench) -> None:
+    """Before the group has been joined there is nothing to fence with, so nothing may be written."""
+    bench.metadata = None
+    with pytest.raises(TransactionLost, match="no group membership"):
+        bench.transactions.commit([bench.part(0, b"early")])
+    assert bench.values(0) == []
+
+
+def test_a_stale_generation_is_sent_again_with_the_new_one(bench: Bench) -> None:
+    """A rebalance that took nothing from us costs an abort, not an event: the same parts are sent again."""
+    other = Member(bench.bootstrap, bench.group, bench.topics.reroute)
+    other.join((bench.member,))
+    fresh = bench.member.metadata()
+
+    def refresh(asked: int) -> None:
+        if asked == 3:
+            bench.metadata = fresh
+
+    bench.before_metadata = refresh
+    assert bench.transactions.commit([bench.part(0, b"a", offset=4)]) == {0}
+    other.leave()
+    assert bench.values(1) == [b"a"]
+    assert bench.offsets() == {(bench.topics.reroute, 0): 4}
+    assert (bench.count("aborted"), bench.count("committed")) == (2, 1)
+
+
+def test_a_zombie_with_nothing_but_an_answer_is_fenced(bench: Bench) -> None:
+    """A member that was left behind commits nothing, not even a part that read no record (pitfall P3)."""
+    other = Member(bench.bootstrap, bench.group, bench.topics.reroute)
+    other.join((bench.member,))
+    bench.before_metadata = lambda asked: bench.close(0) if asked == 3 else None
+    assert bench.transactions.commit([bench.part(0, b"zombie")]) == set()
+    other.leave()
+    assert bench.values(0) == []
+    assert bench.offsets() == {}
+    assert bench.count("aborted") == 2
+
+
+def test_a_fenced_producer_is_lost_and_a_new_one_goes_on(bench: Bench) -> None:
+    """When somebody took our id the outcome is not guessed; after a rebuild the next transaction works."""
+    assert bench.transactions.commit([bench.part(0, b"before")]) == {0}
+    rival = bench.new_transactions()
+    rival.open()
+    with pytest.raises(TransactionLost, match="the producer is finished"):
+        bench.transactions.commit([bench.part(0, b"fenced", offset=2)])
+    with pytest.raises(TransactionLost, match="there is no producer"):
+        bench.transactions.commit([bench.part(0, b"still fenced", offset=2)])
+    bench.transactions.open()
+    assert bench.transactions.commit([bench.part(0, b"after", offset=2)]) == {0}
+    rival.thread.shutdown()
+    assert bench.values(2) == [b"before", b"after"]
+    assert (bench.count("lost"), bench.count("committed")) == (1, 2)
+
+
+def test_a_new_owner_of_the_id_ends_what_was_open(bench: Bench, broker: Broker) -> None:
+    """Opening aborts the open transaction of whoever had the id before, at once."""
+    writer = Writer(broker, bench.topics)
+    writer.begin(0, checkpoint={})
+    config = {"bootstrap.servers": bench.bootstrap, **producer_config(f"{bench.topics.state}.predecessor", 8000)}
+    heir = Transactions(config, bench.leases, lambda: bench.metadata, SystemClock(), bench.metrics)
+    heir.open()
+    heir.close()
+    heir.thread.shutdown()
+    produce(bench.bootstrap, bench.topics.state, [(b"#checkpoint", b"mark", None)] * 2)
+    seen = read_committed(bench.bootstrap, bench.topics.state, 2, 5)
+    assert [message.value() for message in seen] == [b"mark", b"mark"]
+
+
+def test_a_timeout_that_the_brokers_forbid_is_a_sentence(bench: Bench) -> None:
+    """A setting that the brokers do not take is told when the producer is built."""
+    with pytest.raises((TransactionLost, KafkaRefused), match=r"does not let us begin transactions: .*timeout"):
+        bench.new_transactions(2_000_000_000).open()
+
+
+def test_the_largest_record_that_came_in_can_be_dead_lettered(bench: Bench) -> None:
+    """A record as large as the input topic takes ends in the dead letters, instead of being tried for ever."""
+    huge = b"x" * 1_048_400
+    part_of = intake(bench.topics, 2)
+    came = record(huge, bench.topics.plug_in)
+    arrival = part_of.read(came, 0)
+    assert isinstance(arrival.said, Rejected)
+    part = bench.part(0)
+    part.produces.append(part_of.dead_letter(came, arrival, arrival.said))
+    assert bench.transactions.commit([part]) == {0}
+    (letter,) = read_committed(bench.bootstrap, bench.topics.dead_letter, 1)
+    assert letter.key() == b"k"
+
+
+def test_closing_waits_for_a_transaction_under_way(bench: Bench) -> None:
+    """A revocation in the middle lets the commit end; what comes after it finds the lease closed."""
+    part = bench.part(0, b"a")
+    with ThreadPoolExecutor(1) as poll_thread:
+        revoking = InTheMiddle(part, lambda: poll_thread.submit(bench.leases.close, list(part.offsets), 10))
+        assert bench.transactions.commit([part]) == {0}
+        assert [future.result(10) for future in revoking.futures] == [True]
+    assert bench.transactions.commit([part]) == set()
+    assert bench.values(1) == [b"a"]
+
+
+class InTheMiddle(list[Produce]):
+    """The records of a part, at whose reading something begins: in the middle of the part's transaction."""
+
+    def __init__(self, part: Part, begin: "Callable[[], Future[bool]]") -> None:
+        super().__init__(part.produces)
+        part.produces = self
+        self._begin = begin
+        self.futures: list[Future[bool]] = []
+
+    def __iter__(self) -> Iterator[Produce]:
+        self.futures.append(self._begin())
+        return super().__iter__()
