@@ -156,11 +156,16 @@ def _newer_and_not_understood(facts: Facts, published: Published, wish: Wish) ->
 
 
 def _not_lifted(facts: Facts, published: Published, following: Published | None, wish: Wish) -> Iterator[Finding]:
-    """Actions that were not understood while this record was in force, and left its pauses standing."""
+    """Actions that were not understood while this record was in force, and left its pauses standing.
+
+    One that caused a record has lifted them with it, even where the outcome beside it was appended a moment sooner.
+    """
     record = published.record
     for event_id, put in facts.misread.get(record.charger_id, ()):
         first_word_ms = facts.first_word_ms(event_id)
         if first_word_ms is None or put.planned.event.occurred_at_ms <= wish.newest_ms:
+            continue
+        if facts.traces[event_id].published:
             continue
         in_force = published.appended_ms < first_word_ms and (not following or first_word_ms < following.appended_ms)
         if in_force and (left := since(record.pauses, first_word_ms)):
@@ -210,8 +215,9 @@ def _left_paused(facts: Facts) -> Iterator[Finding]:
             continue
         if event.occurred_at_ms < max(facts.consents(event.site_id, settled.appended_ms), default=0):
             continue
+        lifted = {published.record.charger_id for published in facts.traces[event.event_id].published}
         for charger_id in facts.chargers[event.site_id]:
-            if leaving_charger(event) not in {None, charger_id}:
+            if leaving_charger(event) not in {None, charger_id} or charger_id in lifted:
                 continue
             told = facts.by_charger[charger_id]
             told_by_then = bisect_right(told, settled.appended_ms, key=_appended_at)
@@ -284,11 +290,8 @@ def _gone_at_axle(facts: Facts) -> defaultdict[str, list[int]]:
     return found
 
 
-def silence_means_charge(facts: Facts, questions_until_ms: int | None = None) -> Iterator[Finding]:
-    """The wish is out before Axle is asked, soon after the driver acted, and whole while nothing was answered.
-
-    `questions_until_ms`: later questions are left alone, because their records may not have been read yet.
-    """
+def silence_means_charge(facts: Facts) -> Iterator[Finding]:
+    """The wish is out before Axle is asked, soon after the driver acted, and whole while nothing was answered."""
     for published in facts.history.published:
         record = published.record
         if record.pauses and record.status is not Status.MODIFIED:
@@ -296,8 +299,6 @@ def silence_means_charge(facts: Facts, questions_until_ms: int | None = None) ->
     for charger_id, questions in facts.asked.items():
         told = facts.by_charger.get(charger_id, [])
         for asked in questions:
-            if questions_until_ms is not None and asked.at_ms > questions_until_ms:
-                continue
             told_by_then = bisect_right(told, asked.at_ms + facts.slack_ms, key=_appended_at)
             if not any(
                 is_subset(asked.sent, told[number].record.requested) for number in reversed(range(told_by_then))

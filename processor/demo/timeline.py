@@ -126,7 +126,7 @@ def _kept(frame: Frame, width: int) -> Text:
         text.append(f"BROKEN {frame.findings} times", "bold red")
     if frame.fault:
         text.append("   ").append(f"Axle's fault now: {frame.fault}", "bold red")
-    elif width >= _WIDE:
+    elif len(text.plain) + len(PROMISES) + 3 <= width:
         text.append(f"   {PROMISES}", "dim")
     return _cut(text, width)
 

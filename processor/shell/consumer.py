@@ -8,7 +8,7 @@ The one idea: between two polls nothing may take long.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
@@ -91,7 +91,8 @@ class PollThread:
         self._backlog_records = 0
         self._backlog_bytes = 0
         self._assigned = 0
-        self._running: set[Partition] = set()
+        self._next: dict[Partition, int] = {}
+        """Partitions that are delivered, and the next offset of each."""
         self._choked = False
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.group_metadata: object | None = None
@@ -128,9 +129,9 @@ class PollThread:
                 return False
             for (topic, partition), offset in offsets.items():
                 _seek(consumer, TopicPartition(topic, partition, offset))
-            self._running.update(offsets)
+            self._next.update(offsets)
             if not self._choked:
-                consumer.resume([TopicPartition(topic, partition) for topic, partition in offsets])
+                _resume(consumer, offsets)
             return True
 
         return self.call(command)
@@ -141,8 +142,8 @@ class PollThread:
         def command(consumer: Consumer) -> list[Partition]:
             kept = [partition for partition in partitions if self._leases.current(*partition) is not None]
             consumer.pause([TopicPartition(topic, partition) for topic, partition in kept])
-            self._running.difference_update(kept)
             for topic, partition in kept:
+                self._next.pop((topic, partition), None)
                 self._leases.open(topic, partition)
             return kept
 
@@ -191,7 +192,7 @@ class PollThread:
         """Step 1: poll, and hand over what came, with the leases it was read under."""
         self._serve(consumer)
         self._breathe(consumer)
-        first = consumer.poll(POLL_SECONDS if len(self._running) == self._assigned else POLL_SECONDS_AT_START)
+        first = consumer.poll(POLL_SECONDS if len(self._next) == self._assigned else POLL_SECONDS_AT_START)
         # consume(n, timeout) would wait the whole time-out while fewer than n are there (measured)
         messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []
         if self._assigned:
@@ -209,16 +210,18 @@ class PollThread:
                 self._on_error(error, message)
                 continue
             partition = cast("Partition", (message.topic(), message.partition()))
+            offset = cast("int", message.offset())
             lease = self._leases.current(*partition)
-            if lease is None or partition not in self._running:
+            if lease is None or offset < self._next.get(partition, offset + 1):
                 continue
+            self._next[partition] = offset + 1
             kind, at_ms = message.timestamp()
             size += len(message.value() or b"")
             records.append(
                 Record(
                     topic=partition[0],
                     partition=partition[1],
-                    offset=cast("int", message.offset()),
+                    offset=offset,
                     key=message.key(),
                     value=message.value(),
                     headers=cast("Headers", message.headers() or []),
@@ -235,19 +238,18 @@ class PollThread:
     def _breathe(self, consumer: Consumer) -> None:
         """Stop fetching while too much is handed over and not settled; go on at half of it."""
         records, size = self._backlog_records, self._backlog_bytes
-        partitions = [TopicPartition(topic, partition) for topic, partition in self._running]
         if not self._choked and (records > BACKLOG_RECORDS_MAX or size > BACKLOG_BYTES_MAX):
-            consumer.pause(partitions)
+            consumer.pause([TopicPartition(*partition) for partition in self._next])
             self._choked = True
         elif self._choked and records <= BACKLOG_RECORDS_MAX // 2 and size <= BACKLOG_BYTES_MAX // 2:
-            consumer.resume(partitions)
+            _resume(consumer, self._next)
             self._choked = False
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
         if error.fatal() or is_refusal(error):
             raise KafkaRefused(f"Kafka does not let us consume: {error.str()} ({error.name()})")
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            if (message.topic(), message.partition()) in self._running:
+            if (message.topic(), message.partition()) in self._next:
                 raise KafkaRefused(
                     f"{message.topic()} [{message.partition()}] has no record where we are: it was deleted before it "
                     "was read, or the topic was made anew. Start again to go on at its first record; a topic that was "
@@ -279,9 +281,17 @@ class PollThread:
         gone: list[Partition] = [(p.topic, p.partition) for p in partitions]
         if not self._leases.close(gone, wait_seconds):
             log.warning("a transaction outlived its partitions; the group's generation fences it")
-        self._running.difference_update(gone)
+        for partition in gone:
+            self._next.pop(partition, None)
         self._assigned = 0
         self._listener.on_gone(gone)
+
+
+def _resume(consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
+    """Go on at these offsets; librdkafka takes a second to notice a resumed partition, unless it is sought (measured)."""
+    consumer.resume([TopicPartition(*partition) for partition in offsets])
+    for (topic, partition), offset in offsets.items():
+        _seek(consumer, TopicPartition(topic, partition, offset))
 
 
 def _seek(consumer: Consumer, position: TopicPartition) -> None:

@@ -13,7 +13,7 @@ from processor.demo.history import History
 from processor.demo.promises import PATIENCE_MS, Promise
 from processor.demo.rehearsal import Rehearsal
 from processor.demo.traffic import Twist
-from processor.demo.verifier import open_inputs, report, verify, verify_so_far
+from processor.demo.verifier import READING_MS, open_inputs, report, verify, verify_so_far
 from tests.demo.tale import AXLE_SITE, BOOST_UNTIL, CHARGER, MPAN, NIGHT, PAUSE, T0, Tale, right_tale
 
 EARLY = ((T0 + HOUR_MS, T0 + HOUR_MS + 30 * MINUTE_MS),)
@@ -316,6 +316,14 @@ def test_what_is_under_way_is_not_held_against_a_run() -> None:
     tale.ask(9000, sent=((T0, T0 + 9 * HOUR_MS),))
     assert verify_so_far(tale.history, T0 + 9500).findings == ()
     assert open_inputs(tale.history) == 1
+
+
+def test_topics_that_are_read_one_after_the_other_raise_no_alarm() -> None:
+    """A fresh outcome whose record was not read yet is waited for; once it should have been, it is a finding."""
+    tale = right_tale()
+    withdrawal_lifts_nothing(tale)
+    assert verify_so_far(tale.history, T0 + 2030 + READING_MS - 1).findings == ()
+    assert verify_so_far(tale.history, T0 + 2030 + READING_MS).broken(Promise.WITHDRAWN) == 1
 
 
 def test_a_mock_is_not_held_to_the_fourth_promise() -> None:
