@@ -6,9 +6,10 @@ must never ask the consumer itself: that call blocks behind a poll, and deadlock
 The one idea: between two polls nothing may take long.
 """
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
@@ -30,6 +31,7 @@ BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 REVOKE_WAIT_SECONDS = 5.0
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
+WAKE_SECONDS = 0.2
 log = structlog.get_logger(__name__)
 
 
@@ -68,6 +70,8 @@ def consumer_config(group_id: str, instance_id: str | None, session_timeout_ms: 
         "queued.max.messages.kbytes": 16_384,
         "queued.min.messages": 1_000,
         "fetch.error.backoff.ms": 100,
+        # A partition that is begun or resumed joins the next fetch, and the one under way lasts so long.
+        "fetch.wait.max.ms": 100,
         "check.crcs": True,
         "allow.auto.create.topics": False,
     }
@@ -81,6 +85,8 @@ class PollThread:
 
     def __init__(self, config: dict[str, Any], topics: Sequence[str], leases: Leases, listener: Listener) -> None:
         self._config = config
+        self._reports: logging.Logger = config.get("logger") or logging.getLogger(__name__)
+        """Where errors go that come and go by themselves: one line per 30 s and kind."""
         self._topics = list(topics)
         self._leases = leases
         self._listener = listener
@@ -256,7 +262,7 @@ class PollThread:
                     "made anew needs another group id and an empty state topic"
                 )
             return
-        log.warning("the consumer reports", error=error.str(), code=error.name(), topic=message.topic())
+        self._reports.warning("%s the consumer reports of %s: %s", error.name(), message.topic(), error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Take the partitions paused and at an explicit offset: a seek fails where none was committed."""
@@ -287,11 +293,16 @@ class PollThread:
         self._listener.on_gone(gone)
 
 
-def _resume(consumer: Consumer, offsets: Mapping[Partition, int]) -> None:
-    """Go on at these offsets; librdkafka takes a second to notice a resumed partition, unless it is sought (measured)."""
-    consumer.resume([TopicPartition(*partition) for partition in offsets])
-    for (topic, partition), offset in offsets.items():
-        _seek(consumer, TopicPartition(topic, partition, offset))
+def _resume(consumer: Consumer, partitions: Iterable[Partition]) -> None:
+    """Go on, at once: librdkafka sees that a partition was resumed when something wakes it, up to a second later.
+
+    (Measured.) A question to the partition's leader wakes the thread that fetches from it.
+    """
+    resumed = [TopicPartition(*partition) for partition in partitions]
+    consumer.resume(resumed)
+    with suppress(KafkaException):
+        for partition in resumed:
+            consumer.get_watermark_offsets(partition, WAKE_SECONDS)
 
 
 def _seek(consumer: Consumer, position: TopicPartition) -> None:
