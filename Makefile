@@ -28,6 +28,7 @@ lint: $(READY) ## Style, types and the direction of imports
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: make format"; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python docs/reference.py --check
 
 format: $(READY) ## Put the code into shape
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -47,7 +48,7 @@ clean: ## Remove the virtual environment and all caches
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed; name yours: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "making $(VENV) from requirements.lock (once)" >&2
+	@echo "making $(VENV) from requirements.lock: once, about a minute" >&2
 	@if command -v uv >/dev/null; then \
 		uv venv --quiet --clear --python $(PYTHON) $(VENV) && \
 		uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock && \

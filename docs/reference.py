@@ -8,10 +8,31 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from processor.core.outputs import AlarmKind
 from processor.settings import variables
 from processor.shell.metrics import Metrics, label_names
 from processor.shell.topics import TopicNames, wanted_topics
 
+ALARMS = {
+    AlarmKind.ANSWER_REJECTED: "Axle's answer broke a rule, which `detail` names; the driver's wish stays. Ask Axle.",
+    AlarmKind.OUR_REQUEST_INVALID: "Axle called a request of ours invalid (400, 422). It is our bug: report it.",
+    AlarmKind.CHARGER_CONFLICT: "Axle has the charger at another household. Find out who has it, and remove it there.",
+    AlarmKind.CONSENT_MISSING_AT_AXLE: "Axle holds no consent for a site that gave us one (403). Ask the household.",
+    AlarmKind.OFFBOARDING_REFUSED: "Axle refused a removal or an offboarding; it is tried again. Look at its answer.",
+    AlarmKind.UNOWNED_SITE_FOUND: "A look-up for a withdrawn site found another household's. Nothing was touched.",
+}
+EXIT_CODES = """\
+0 all is well, 1 failure, 2 usage, 3 configuration (a setting, a topic, a port, a state that cannot be used), 4
+Kafka cannot be reached or refuses."""
+HEADERS = """\
+Outputs carry CloudEvents headers (`ce_id`, `ce_type`, `ce_source`, `ce_subject`, `ce_time`, `ce_correlationid`)
+and `content-type: application/avro`. Dead letters carry the original headers, `dlt-error-class`,
+`dlt-error-reason`, `dlt-original-topic`, `-partition`, `-offset`, `-timestamp`, `dlt-group` and
+`dlt-processor-version`; key and value are as they came."""
+TOPICS = """\
+`axle-processor topics apply` creates what is missing, like this, with three replicas where there are three
+brokers (fewer brokers: as many replicas, and `min.insync.replicas=1`). Other counts: create the topics
+yourself."""
 HERE = Path(__file__).parent
 TARGET = HERE / "reference.md"
 
@@ -32,6 +53,22 @@ def reference() -> str:
             "| --- | --- | --- |",
             *(f"| `{name}` | {_default(default)} | {about} |" for name, about, default in variables()),
             "",
+            "## Exit codes",
+            "",
+            EXIT_CODES,
+            "",
+            "## Alarms",
+            "",
+            "Counted by `axle_processor_alarms_total` and logged as errors:",
+            "",
+            "| kind | what it means, and what to do |",
+            "| --- | --- |",
+            *(f"| `{kind.value}` | {ALARMS[kind]} |" for kind in AlarmKind),
+            "",
+            "## Headers",
+            "",
+            HEADERS,
+            "",
             "## Metrics",
             "",
             "At `/metrics`, in Prometheus text format. No label ever names a site, a charger or an event.",
@@ -42,7 +79,7 @@ def reference() -> str:
             "",
             "## Topics",
             "",
-            "`axle-processor topics apply` creates what is missing, like this:",
+            TOPICS,
             "",
             "| topic | partitions | settings |",
             "| --- | --- | --- |",

@@ -44,12 +44,17 @@ def demo(
     chargers: Annotated[int, typer.Option(help="How many chargers there are.", min=1, max=100_000)] = 40,
     rate: Annotated[float, typer.Option(help="Events a second.", min=0.1, max=10_000)] = 10.0,
     broker: Annotated[str, typer.Option(help="embedded, mock, or HOST:PORT of your own.")] = "embedded",
-    fault: Annotated[str | None, typer.Option(help="Let Axle misbehave: hang, slow, 500, 429, ...")] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option(
+            help="Let Axle misbehave in the middle third: hang, slow, 401, 403, 404, 409, 429, 500, drip, ..."
+        ),
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the report to this file as JSON.")] = None,
     port: Annotated[int, typer.Option(help="Port of the status page; 0 takes a free one.")] = 0,
     json: Json = False,
 ) -> None:
-    """See it work: a real Kafka, a simulated Axle, traffic, and a charger service that checks the five promises.
+    """See it work: a real Kafka, a simulated Axle, traffic, and a charger service that checks the promises.
 
     Example: axle-processor demo --duration 30 --chargers 40 --report report.json
     """

@@ -15,5 +15,5 @@ def config_verb(*, as_json: bool) -> int:
         print(orjson.dumps(rows, option=orjson.OPT_INDENT_2).decode())
         return 0
     for row in rows:
-        print(f"{row['name']}={row['default'] or ''}\n    {row['about']}")
+        print(f"# {row['about']}\n# {row['name']}={row['default'] or ''}")
     return 0

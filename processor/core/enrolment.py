@@ -81,8 +81,8 @@ def withdraw_site(turn: Turn) -> None:
     if turn.site.offboarding:
         turn.settle(turn.site.offboarding.asker, Result.COALESCED)
     turn.site = replace(turn.site, offboarding=Offboarding(turn.now_ms, asker))
-    turn.tell_enrolment()
     close_if_nothing_is_left(turn)
+    turn.tell_enrolment()
 
 
 def disconnect_charger(turn: Turn) -> None:
@@ -137,6 +137,7 @@ def stop_looking(turn: Turn) -> None:
     if leaving:
         turn.settle(leaving.asker, Result.NOTHING_TO_OFFBOARD)
     close_if_nothing_is_left(turn)
+    turn.tell_enrolment()
 
 
 def close_if_nothing_is_left(turn: Turn) -> None:

@@ -87,6 +87,8 @@ class Enrolled(StrEnum):
     CONFLICT = "CONFLICT"
     FORBIDDEN = "FORBIDDEN"
     REFUSED = "REFUSED"
+    LEAVING = "LEAVING"
+    """Only published: it left here, and Axle has not confirmed it yet."""
     REMOVED = "REMOVED"
 
 

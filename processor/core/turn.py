@@ -21,6 +21,7 @@ from processor.core.outputs import (
     AlarmKind,
     Cause,
     ChargerEnrolment,
+    Enrolled,
     EnrolmentStatus,
     ModifiedSchedule,
     Outcome,
@@ -181,10 +182,15 @@ class Turn:
 
     def tell_enrolment(self) -> None:
         """Publish where the site stands with Axle."""
-        chargers = tuple(ChargerEnrolment(c.charger_id, c.enrolled, c.axle_asset_id) for c in self.site.chargers)
+        chargers = tuple(ChargerEnrolment(c.charger_id, self._standing(c), c.axle_asset_id) for c in self.site.chargers)
         self.outputs.append(
             EnrolmentStatus(self.site.site_id, consent_state(self.site), self.site.axle_site_id, chargers, self.now_ms)
         )
+
+    def _standing(self, charger: Charger) -> Enrolled:
+        """REMOVED is proof, so it is told only once Axle has confirmed it."""
+        is_owed = charger.leaving or (self.site.offboarding and charger.enrolled is Enrolled.REMOVED)
+        return Enrolled.LEAVING if is_owed else charger.enrolled
 
     def alarm(self, kind: AlarmKind, detail: str) -> None:
         """Let an operator know."""

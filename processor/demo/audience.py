@@ -4,6 +4,7 @@ Here lives when something is shown, and the summary at the end; what it looks li
 kinds of audience are told the same things at the same times, and each shows what it can.
 """
 
+import shutil
 import textwrap
 from collections.abc import Mapping
 from itertools import islice
@@ -26,10 +27,11 @@ _PROMISES = (
     ("silence_means_charge", "silence means charge", "wishes were out before Axle was asked"),
     ("one_outcome", "one outcome each", "events {inputs}, lost {lost}, duplicates {duplicates}"),
 )
+_COMMAND = "axle-processor" if shutil.which("axle-processor") else ".venv/bin/axle-processor"
 _NEXT = (
-    ("axle-processor demo --fault hang", "Axle hangs; the drivers notice nothing"),
-    ("axle-processor demo --broker HOST:PORT", "the same on a Kafka of yours"),
-    ("axle-processor config env", "every setting of the processor"),
+    (f"{_COMMAND} demo --fault hang", "Axle hangs; the drivers notice nothing"),
+    (f"{_COMMAND} demo --broker HOST:PORT", "the same on a Kafka of yours"),
+    (f"{_COMMAND} config env", "every setting of the processor"),
 )
 
 

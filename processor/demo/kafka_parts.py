@@ -78,7 +78,8 @@ class Parts:
         elif self.archive.exists():
             flags = [f"-XX:{'AOTCache' if aot else 'SharedArchiveFile'}={self.archive}"]
         report = f"-XX:ErrorFile={properties.with_name('java-crash.log')}"
-        return [*self._java(f"-Xmx{heap_mb}m", report, *flags), "kafka.Kafka", str(properties)]
+        scratch = f"-Djava.io.tmpdir={properties.parent}"
+        return [*self._java(f"-Xmx{heap_mb}m", report, scratch, *flags), "kafka.Kafka", str(properties)]
 
     def format_command(self, properties: Path, cluster_id: str) -> list[str]:
         """The command line of Kafka's own formatter for the folder named in `properties`."""

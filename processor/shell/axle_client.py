@@ -41,7 +41,7 @@ class AxleAccount:
         url = httpx.URL(self.base_url)
         loopback = url.host in {"127.0.0.1", "localhost", "::1"}
         if url.scheme != "https" and not (url.scheme == "http" and loopback):
-            raise ValueError(f"Axle's base URL must be https outside loopback, not {self.base_url!r}")
+            raise ValueError(f"Axle's base URL must begin with https:// (http:// on loopback), not {self.base_url!r}")
         if self.deadline_seconds <= 0:
             raise ValueError("the deadline of a call must be above 0 seconds")
 

@@ -15,7 +15,15 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_END,
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.leases import Lease, Leases
@@ -31,7 +39,7 @@ BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 REVOKE_WAIT_SECONDS = 5.0
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
-WAKE_SECONDS = 0.2
+WAKE_SECONDS = 0.002
 log = structlog.get_logger(__name__)
 
 
@@ -252,8 +260,10 @@ class PollThread:
             self._choked = False
 
     def _on_error(self, error: KafkaError, message: Message) -> None:
-        if error.fatal() or is_refusal(error):
-            raise KafkaRefused(f"Kafka does not let us consume: {error.str()} ({error.name()})")
+        if error.fatal() or error.code() == KafkaError._FATAL or is_refusal(error):
+            name = self._config.get("group.instance.id")
+            twin = f"; is there another process with AXLE_PROCESSOR_KAFKA__INSTANCE_ID={name}?" if name else ""
+            raise KafkaRefused(f"Kafka does not let us consume: {error.str()} ({error.name()}){twin}")
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             if (message.topic(), message.partition()) in self._next:
                 raise KafkaRefused(
@@ -265,9 +275,12 @@ class PollThread:
         self._reports.warning("%s the consumer reports of %s: %s", error.name(), message.topic(), error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Take the partitions paused and at an explicit offset: a seek fails where none was committed."""
+        """Take the partitions paused and at an offset that is always there.
+
+        A seek fails where none was committed, and where a fetch was tried at an offset that was deleted.
+        """
         for partition in partitions:
-            partition.offset = 0
+            partition.offset = OFFSET_END
             self._leases.open(partition.topic, partition.partition)
         consumer.assign(partitions)
         consumer.pause(partitions)
@@ -296,12 +309,12 @@ class PollThread:
 def _resume(consumer: Consumer, partitions: Iterable[Partition]) -> None:
     """Go on, at once: librdkafka sees that a partition was resumed when something wakes it, up to a second later.
 
-    (Measured.) A question to the partition's leader wakes the thread that fetches from it.
+    (Measured.) A question to the partition's leader wakes the thread that fetches from it; nobody needs the answer.
     """
     resumed = [TopicPartition(*partition) for partition in partitions]
     consumer.resume(resumed)
-    with suppress(KafkaException):
-        for partition in resumed:
+    for partition in resumed:
+        with suppress(KafkaException):
             consumer.get_watermark_offsets(partition, WAKE_SECONDS)
 
 

@@ -7,10 +7,11 @@ the committed state, so whatever was withdrawn, replaced or settled meanwhile is
 """
 
 import asyncio
+import functools
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 class Caller(Protocol):
     """Who makes a call: the Axle client."""
 
-    async def perform(self, intent: Intent) -> Answer | Retry:
+    def perform(self, intent: Intent) -> Coroutine[Any, Any, Answer | Retry]:
         """Make it; never raises."""
 
 
@@ -42,7 +43,7 @@ class LaneState:
     """What a lane is doing: waiting for its time, for a slot, for Axle, or for its answer's commit."""
 
     task: int
-    call: "asyncio.Task[None] | None" = None
+    call: "asyncio.Task[Answer | Retry] | None" = None
     answered: bool = False
     """The answer is with the round; nothing is sent until it is committed."""
     tries: int = 0
@@ -179,7 +180,8 @@ class Desk:
                 del self._lanes[lane]
                 continue
             self._in_flight += 1
-            state.call = asyncio.get_running_loop().create_task(self._call(lane, state, intent))
+            state.call = asyncio.get_running_loop().create_task(self._caller.perform(intent))
+            state.call.add_done_callback(functools.partial(self._ended, lane, state))
         self._metrics.calls_in_flight.set(self._in_flight)
         self._metrics.calls_waiting.set(self.waiting)
 
@@ -190,17 +192,13 @@ class Desk:
                 return intent
         return None
 
-    async def _call(self, lane: Lane, state: LaneState, intent: Intent) -> None:
-        try:
-            answer = await self._caller.perform(intent)
-        finally:
-            self._in_flight -= 1
-            state.call = None
-            if self._lanes.get(lane) is not state:
-                self._pump()
-        if self._lanes.get(lane) is state:
-            self._hear(lane, state, answer)
-            self._pump()
+    def _ended(self, lane: Lane, state: LaneState, call: "asyncio.Task[Answer | Retry]") -> None:
+        """A call is over, be it that it was cancelled before it began: its slot is free."""
+        self._in_flight -= 1
+        state.call = None
+        if not call.cancelled() and self._lanes.get(lane) is state:
+            self._hear(lane, state, call.result())
+        self._pump()
 
     def _hear(self, lane: Lane, state: LaneState, answer: Answer | Retry) -> None:
         if isinstance(answer, Retry | CallFailed):

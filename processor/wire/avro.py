@@ -167,7 +167,7 @@ class Codec:
         framing = self._framing
         if len(header) < self._header_size or not header.startswith(framing.magic):
             registry = header.startswith(b"\x00") and not framing.magic.startswith(b"\x00")
-            hint = "; it looks like a schema registry's framing, which needs registry.url to be set" if registry else ""
+            hint = "; it looks like a schema registry's framing, which is not read here" if registry else ""
             return Undecodable("framing", f"the value does not begin as {framing.name} does{hint}")
         others = sorted(other for other, known in self._writers if known == header)
         if others:

@@ -103,8 +103,9 @@ def test_the_settings_are_listed_for_people_and_for_programs() -> None:
     """`config env` prints each variable once, with its default; `--json` tells the same, with null for none."""
     text, rows = axle("config", "env").out, json.loads(axle("config", "env", "--json").out)
     assert [row["name"] for row in rows] == [name for name, _, _ in variables()]
-    lines = [line for line in text.splitlines() if line.startswith(PREFIX)]
-    assert lines == [f"{row['name']}={row['default'] or ''}" for row in rows]
+    lines = [line for line in text.splitlines() if line.startswith(f"# {PREFIX}")]
+    assert lines == [f"# {row['name']}={row['default'] or ''}" for row in rows]
+    assert all(line.startswith("#") for line in text.splitlines())  # so that it can become an environment file
     assert all(row["about"] for row in rows)
 
 

@@ -57,3 +57,16 @@ def test_members_that_join_and_leave_lose_and_repeat_nothing(broker: Broker, top
     assert len(seen.outcomes) == everything
     assert [source for source, outcomes in seen.outcomes.items() if len(outcomes) != 1] == []
     assert broken_chains(seen) == []
+
+
+def test_of_two_processes_with_one_name_the_older_ends(broker: Broker, topics: TopicNames) -> None:
+    """The one that Kafka fences says so and exits with code 4, instead of looking alive; the other one works."""
+    with simulator() as axle:
+        environ = processor_environ(broker.bootstrap_servers, topics, axle.url, KAFKA__INSTANCE_ID="a")
+        with processor(environ, 2) as older, processor(environ, 2) as newer:
+            wait_until(lambda: older.process.poll() is not None, 30, "the older process ended")
+            assert older.process.returncode == 4
+            assert "AXLE_PROCESSOR_KAFKA__INSTANCE_ID=a" in older.said()
+            produce(broker.bootstrap_servers, topics.plug_in, [("s", plug_in("s", "c", "p", enrol=False), None)])
+            read_committed(broker.bootstrap_servers, topics.outcomes, 1, 20)
+            assert newer.terminate() == 0, newer.said()

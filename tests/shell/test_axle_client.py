@@ -338,7 +338,7 @@ async def test_a_sign_in_on_demand_raises_what_is_wrong() -> None:
 )
 def test_plain_http_is_for_this_machine_alone(url: str) -> None:
     """Beyond loopback only https is taken: the password goes there."""
-    with pytest.raises(ValueError, match="https outside loopback"):
+    with pytest.raises(ValueError, match="https://"):
         AxleAccount(url, "u", PASSWORD)
     assert AxleAccount("http://127.0.0.1:8000", "u", PASSWORD).base_url == "http://127.0.0.1:8000"
 

@@ -6,10 +6,12 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from processor.demo.kafka import Broker
 from processor.shell.consumer import BACKLOG_RECORDS_MAX, TAKE_MAX
+from processor.shell.partition import murmur2
 from processor.shell.records import KafkaRefused, Partition
 from processor.shell.topics import TopicNames
 from tests.broker import produce
@@ -43,8 +45,6 @@ def write(broker: Broker, topics: TopicNames) -> Callable[[int], None]:
 @pytest.fixture
 def source(broker: Broker, topics: TopicNames, write: Callable[[int], None]) -> Partition:
     """The partition that `write` writes to, with one record in it."""
-    from processor.shell.partition import murmur2
-
     write(1)
     return (topics.plug_in, (murmur2(b"k") & 0x7FFFFFFF) % 2)
 
@@ -76,6 +76,21 @@ def test_records_come_in_order_from_the_named_offset_with_all_they_have(
     assert ((first.topic, first.partition), first.key, first.headers) == (source, b"k", [("h", b"x")])
     assert first.lease is one.lease(source)
     assert first.appended_ms is not None
+
+
+def test_a_topic_that_lost_its_first_records_is_read_as_any_other(
+    poller: Made, broker: Broker, source: Partition, write: Callable[[int], None]
+) -> None:
+    """After retention has deleted the beginning of an input, every take-over still finds its place."""
+    write(9)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    for future in admin.delete_records([TopicPartition(*source, 6)]).values():
+        future.result(10)
+    for _ in range(4):
+        one = poller().join(4)
+        assert one.begin({source: 8})
+        assert [record.offset for record in one.read(2)] == [8, 9]
+        assert one.poll.stop(SECONDS)
 
 
 def test_a_start_that_comes_too_late_is_not_taken(poller: Made, source: Partition) -> None:

@@ -156,6 +156,18 @@ async def test_a_dropped_task_calls_no_more() -> None:
     assert (bench.heard, bench.desk.in_flight) == ([], 1)
 
 
+async def test_a_call_that_is_stopped_before_it_began_gives_its_slot_back() -> None:
+    """A task that goes in the very moment in which its call was to begin costs no slot."""
+    bench = Bench(calls_max=1)
+    bench.enrolled("s-1", "s-2")
+    bench.desk.look_at(TASK, bench.sites["s-1"])
+    bench.desk.drop(TASK)
+    await until(lambda: bench.desk.in_flight == 0)
+    bench.desk.look_at(TASK, bench.sites["s-2"])
+    await bench.called(1)
+    assert kinds(bench.axle.calls) == ["AskSchedule s-2"]
+
+
 async def test_a_lane_that_was_dropped_hears_nothing_when_it_comes_back() -> None:
     """A task that comes back begins anew: the answer of its earlier life is not taken for the new call's."""
     bench = Bench()
