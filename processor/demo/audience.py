@@ -29,10 +29,11 @@ _PROMISES = (
 )
 _COMMAND = "axle-processor" if shutil.which("axle-processor") else ".venv/bin/axle-processor"
 _NEXT = (
-    (f"{_COMMAND} demo --fault hang", "Axle hangs; the drivers notice nothing"),
-    (f"{_COMMAND} demo --broker HOST:PORT", "the same on a Kafka of yours"),
-    (f"{_COMMAND} config env", "every setting of the processor"),
+    (f"{_COMMAND} demo --fault hang", "Axle hangs; no driver notices"),
+    (f"{_COMMAND} demo --broker HOST:PORT", "on a Kafka of yours"),
+    (f"{_COMMAND} config env", "every setting"),
 )
+_COMMAND_WIDTH = max(len(command) for command, _ in _NEXT)
 
 
 class Audience(Protocol):
@@ -121,7 +122,7 @@ def summary(report: Mapping[str, Any], report_file: str | None = None) -> str:
         lines.append(f"  {words:<24}{verdict:<13}{proof.format(**told) if broken == 0 else ''}".rstrip())
     lines += [f"    {finding}" for finding in report["findings"][:10]]
     lines += ["", f"  report: {report_file}"] if report_file else []
-    lines += ["", "Try next:", *(f"  {command:<40}{words}" for command, words in _NEXT)]
+    lines += ["", "Try next:", *(f"  {command:<{_COMMAND_WIDTH}}  {words}" for command, words in _NEXT)]
     return "\n".join(lines)
 
 

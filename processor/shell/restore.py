@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, TypeVar, cast
 
 from confluent_kafka import (
@@ -25,6 +26,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # its stubs omit it
 
 from processor.shell.kafka_errors import Remedy, classify
+from processor.shell.partition import task_of
 from processor.shell.records import Headers, KafkaRefused, Partition, RestoreFailed
 from processor.wire.state import CHECKPOINT_KEY, Checkpoint, StateMarks, decode_checkpoint, decode_site, read_headers
 
@@ -33,6 +35,8 @@ PATIENCE_SECONDS = 60.0
 ASK_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 0.05
 BULK_MAX = 5_000
+SITES_LOOKED_AT = 100
+"""So many sites do not all fall to their old task by chance when the number of tasks was changed."""
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 T = TypeVar("T")
 
@@ -63,9 +67,14 @@ class Restorer:
     """Reads tasks back. Several threads may call at once: one admin client asks, each restore reads on its own."""
 
     def __init__(
-        self, connection: Mapping[str, Any], group_id: str, state_topic: str, start_from: Literal["earliest", "latest"]
+        self,
+        connection: Mapping[str, Any],
+        group_id: str,
+        state_topic: str,
+        tasks: int,
+        start_from: Literal["earliest", "latest"],
     ) -> None:
-        """`start_from` is where inputs begin that the group never read."""
+        """`tasks` is how many there are in all; `start_from` is where inputs begin that the group never read."""
         # Its log would wait for a poll that nobody makes; what goes wrong is in its answers.
         self._admin = AdminClient({**connection, "log_level": 0})
         self._config = {
@@ -82,6 +91,7 @@ class Restorer:
         }
         self._group_id = group_id
         self._state_topic = state_topic
+        self._tasks = tasks
         self._start_at_end = start_from == "latest"
 
     def look(self, task: int, sources: Sequence[Partition], is_wanted: Callable[[], bool]) -> Restored:
@@ -103,12 +113,25 @@ class Restorer:
         restored.was_written = low > 0
         if goal > low:
             self._read(restored, low, goal, is_wanted)
+        self._check(restored)
+        return restored
+
+    def _check(self, restored: Restored) -> None:
+        """Every state can be decoded, and belongs here: with other partition counts sites would be forgotten."""
+        task = restored.task
         for site_id, value in restored.states.items():
             try:
                 decode_site(value)
             except ValueError as bad:
                 raise RestoreFailed(f"task {task}: the state of site {site_id} cannot be used: {bad}") from bad
-        return restored
+        for site_id in islice(restored.states, SITES_LOOKED_AT):
+            home = task_of(site_id, self._tasks)
+            if home != task:
+                raise RestoreFailed(
+                    f"task {task}: site {site_id} belongs to task {home} of {self._tasks}: {self._state_topic} got more "
+                    "partitions, and its states would be looked for elsewhere. Restore the topics as they were made, or "
+                    "start anew with another group id and empty internal topics"
+                )
 
     def _committed(self, partitions: Sequence[Partition], is_wanted: Callable[[], bool]) -> dict[Partition, int]:
         """The group's offsets, once they are stable: a predecessor's transaction may still be about to move them."""

@@ -150,7 +150,7 @@ class Service:
         self._poll = PollThread(consumer, [*intake.input_topics, names.reroute], leases, self.loop)
         self._client = AxleClient(config.axle, transport, clock, metrics)
         self._desk = Desk(self._client, store.get, self.loop.hear, clock, _uniform, rules, metrics, config.calls_max)
-        restorer = Restorer(connection, config.group_id, names.state, config.start_from)
+        restorer = Restorer(connection, config.group_id, names.state, tasks, config.start_from)
         task_topics = [topic for topic in (*intake.input_topics, names.reroute) if intake.serves_task(topic)]
         hold_ms = round(config.axle.deadline_seconds * 1000)
         self._tasks = Tasks(

@@ -55,6 +55,7 @@ class Poller:
             "bootstrap.servers": broker.bootstrap_servers,
             **consumer_config(f"{topics.state}.group", None, 6000),
             "fetch.wait.max.ms": 20,
+            "heartbeat.interval.ms": 200,
             **config,
         }
         self.poll = PollThread(settings, [topics.plug_in, topics.reroute], self.leases, self.ears)

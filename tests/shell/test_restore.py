@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Literal
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -54,9 +55,9 @@ class Bench:
         self.writer = Writer(broker, topics)
         self.thread = ThreadPoolExecutor(1)
 
-    def new_restorer(self, start_from: str = "earliest") -> Restorer:
-        connection = {"bootstrap.servers": self.bootstrap}
-        return Restorer(connection, self.group, self.topics.state, start_from)  # type: ignore[arg-type]
+    def new_restorer(self, start_from: Literal["earliest", "latest"] = "earliest", tasks: int = 1) -> Restorer:
+        """For one task, so that every site is its own."""
+        return Restorer({"bootstrap.servers": self.bootstrap}, self.group, self.topics.state, tasks, start_from)
 
     def restore(self) -> Restored:
         return self.restorer.restore(0, self.sources, self.wanted)
@@ -181,7 +182,7 @@ def test_a_broker_that_is_away_is_waited_for() -> None:
     """Questions that nobody answers are asked again, until the task is not wanted any more."""
     wanted = Wanted()
     connection = {"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 500}
-    restorer = Restorer(connection, "g", "state", "earliest")
+    restorer = Restorer(connection, "g", "state", 1, "earliest")
     with ThreadPoolExecutor(1) as thread:
         restoring = thread.submit(restorer.restore, 0, [("topic", 0)], wanted)
         wanted.wait_for(2)
@@ -207,6 +208,16 @@ def test_what_cannot_be_decoded_refuses_the_task(
     """No record is skipped: one that cannot be read is a sentence that says where it is and what is wrong."""
     bench.writer.raw(0, key, value, marks)
     with pytest.raises(RestoreFailed, match=sentence):
+        bench.restore()
+
+
+def test_another_number_of_tasks_is_refused(bench: Bench) -> None:
+    """When the state topic got more partitions, sites would be looked for elsewhere and forgotten: nobody starts."""
+    bench.writer.commit(0, *(home(f"s-{i}") for i in range(20)), checkpoint={})
+    bench.restorer = bench.new_restorer(tasks=3)
+    with pytest.raises(
+        RestoreFailed, match=r"task 0: site s-\d+ belongs to task [12] of 3; the number of partitions of"
+    ):
         bench.restore()
 
 
