@@ -29,7 +29,7 @@ _PROMISES = (
 )
 _COMMAND = "axle-processor" if shutil.which("axle-processor") else ".venv/bin/axle-processor"
 _NEXT = (
-    (f"{_COMMAND} demo --fault hang", "Axle hangs; no driver notices"),
+    (f"{_COMMAND} demo --fault hang", "while Axle hangs"),
     (f"{_COMMAND} demo --broker HOST:PORT", "on a Kafka of yours"),
     (f"{_COMMAND} config env", "every setting"),
 )
