@@ -128,9 +128,9 @@ class Restorer:
             home = task_of(site_id, self._tasks)
             if home != task:
                 raise RestoreFailed(
-                    f"task {task}: site {site_id} belongs to task {home} of {self._tasks}: {self._state_topic} got more "
-                    "partitions, and its states would be looked for elsewhere. Restore the topics as they were made, or "
-                    "start anew with another group id and empty internal topics"
+                    f"task {task}: site {site_id} belongs to task {home} of {self._tasks}; {self._state_topic} got "
+                    "more partitions, so sites would be looked for elsewhere. Restore the topics as they were made, "
+                    "or start anew with another group id and empty internal topics"
                 )
 
     def _committed(self, partitions: Sequence[Partition], is_wanted: Callable[[], bool]) -> dict[Partition, int]:

@@ -28,7 +28,7 @@ DEFAULT_PARTITIONS = 6
 
 _WANTED_REPLICAS = 3
 _ADMIN_SECONDS = 10.0
-_VISIBLE_TRIES = 100
+_VISIBLE_TRIES = 500
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _IN_SYNC = "min.insync.replicas"
@@ -191,7 +191,7 @@ def _wait_visible(admin: AdminClient, names: set[str]) -> None:
             for name in names
         ):
             return
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise TopicsFailed(f"The new topics have no leaders yet ({', '.join(sorted(names))}): look at the brokers' logs.")
 
 

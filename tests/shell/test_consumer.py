@@ -15,9 +15,16 @@ from processor.shell.partition import murmur2
 from processor.shell.records import KafkaRefused, Partition
 from processor.shell.topics import TopicNames
 from tests.broker import produce
+from tests.shell.changelog import few_topics
 from tests.shell.poll_bench import SECONDS, Poller, wait_for
 
 Made = Callable[..., Poller]
+
+
+@pytest.fixture
+def topics(broker: Broker) -> TopicNames:
+    """The topics that these poll threads read."""
+    return few_topics(broker, "plug_in", "reroute")
 
 
 @pytest.fixture

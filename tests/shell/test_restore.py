@@ -16,7 +16,7 @@ from processor.shell.restore import RestoreCancelled, Restored, Restorer, input_
 from processor.shell.topics import TopicNames
 from processor.wire.state import CHECKPOINT_KEY, Checkpoint, decode_site, state_headers
 from tests.broker import produce
-from tests.shell.changelog import DUE_MS, Writer, home, set_offsets
+from tests.shell.changelog import DUE_MS, Writer, few_topics, home, set_offsets
 
 MARKS = state_headers(None, False, None, None)  # noqa: FBT003 - what a state record needs at least
 
@@ -34,12 +34,8 @@ class Wanted:
 
     def wait_for_more(self, times: int) -> None:
         """Return when it was asked so many times more."""
-        self.wait_for(self.asked + times)
-
-    def wait_for(self, times: int) -> None:
-        """Return when it was asked so many times in all."""
-        deadline = time.monotonic() + 20
-        while self.asked < times:
+        goal, deadline = self.asked + times, time.monotonic() + 20
+        while self.asked < goal:
             assert time.monotonic() < deadline, "nobody asks any more"
             threading.Event().wait(0.01)
 
@@ -64,6 +60,12 @@ class Bench:
 
     def restore_meanwhile(self) -> "Future[Restored]":
         return self.thread.submit(self.restore)
+
+
+@pytest.fixture
+def topics(broker: Broker) -> TopicNames:
+    """The topics that a restore reads."""
+    return few_topics(broker, "plug_in", "reroute", "state")
 
 
 @pytest.fixture
@@ -179,17 +181,11 @@ def test_a_restore_ends_when_its_task_goes(bench: Bench, broker: Broker) -> None
 
 
 def test_a_broker_that_is_away_is_waited_for() -> None:
-    """Questions that nobody answers are asked again, until the task is not wanted any more."""
-    wanted = Wanted()
-    connection = {"bootstrap.servers": "127.0.0.1:1", "socket.timeout.ms": 500}
-    restorer = Restorer(connection, "g", "state", 1, "earliest")
-    with ThreadPoolExecutor(1) as thread:
-        restoring = thread.submit(restorer.restore, 0, [("topic", 0)], wanted)
-        wanted.wait_for(2)
-        assert not restoring.done()
-        wanted.answer = False
-        with pytest.raises(RestoreCancelled):
-            restoring.result(20)
+    """A question that nobody answers is asked again, until the task is not wanted any more."""
+    restorer = Restorer({"bootstrap.servers": "127.0.0.1:1"}, "g", "state", 1, "earliest")
+    answers = iter([True, False])
+    with pytest.raises(RestoreCancelled):
+        restorer.restore(0, [("topic", 0)], lambda: next(answers))
 
 
 @pytest.mark.parametrize(
@@ -215,9 +211,7 @@ def test_another_number_of_tasks_is_refused(bench: Bench) -> None:
     """When the state topic got more partitions, sites would be looked for elsewhere and forgotten: nobody starts."""
     bench.writer.commit(0, *(home(f"s-{i}") for i in range(20)), checkpoint={})
     bench.restorer = bench.new_restorer(tasks=3)
-    with pytest.raises(
-        RestoreFailed, match=r"task 0: site s-\d+ belongs to task [12] of 3; the number of partitions of"
-    ):
+    with pytest.raises(RestoreFailed, match=r"task 0: site s-\d+ belongs to task [12] of 3; .* got more partitions"):
         bench.restore()
 
 

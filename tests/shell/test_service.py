@@ -26,6 +26,8 @@ def config(broker: Broker, topics: TopicNames) -> ServiceConfig:
         axle=AxleAccount("http://127.0.0.1:1", "u", "p"),
         topics=topics,
         group_id=f"{topics.state}.group",
+        session_timeout_ms=4_000,
+        transaction_timeout_ms=2_000,
         http_port=0,
     )
 

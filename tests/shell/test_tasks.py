@@ -28,7 +28,7 @@ from processor.shell.store import Store
 from processor.shell.tasks import Tasks
 from processor.shell.topics import TopicNames
 from tests.broker import produce
-from tests.shell.changelog import Writer, home, set_offsets
+from tests.shell.changelog import Writer, few_topics, home, set_offsets
 from tests.shell.parts import CODEC, plug_in, until
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +133,12 @@ async def running(broker: Broker, topics: TopicNames) -> AsyncIterator[Bench]:
         await until(lambda: not bench.tasks.restoring)
         bench.tasks.give_up(list(bench.tasks.assigned))
         await until(lambda: bench.desk.in_flight == 0)
+
+
+@pytest.fixture
+def topics(broker: Broker) -> TopicNames:
+    """The topics that these tasks stand on."""
+    return few_topics(broker, "plug_in", "user_boost", "reroute", "state")
 
 
 def owing() -> Site:

@@ -17,7 +17,7 @@ from processor.shell.topics import TopicNames
 from processor.shell.transaction import Transactions, producer_config
 from processor.wire.inputs import Rejected
 from tests.broker import produce, read_committed
-from tests.shell.changelog import Writer
+from tests.shell.changelog import Writer, few_topics
 from tests.shell.parts import intake, record
 
 
@@ -113,6 +113,12 @@ class Bench:
         self.asked += 1
         self.before_metadata(self.asked)
         return self.metadata
+
+
+@pytest.fixture
+def topics(broker: Broker) -> TopicNames:
+    """The topics that these transactions write to."""
+    return few_topics(broker, "plug_in", "reroute", "state", "outcomes", "dead_letter")
 
 
 @pytest.fixture
