@@ -33,6 +33,8 @@ ROUND_BYTES_MAX = 1024 * 1024
 IDLE_SECONDS = 1.0
 DRAIN_SECONDS = 5.0
 REBUILDS_MAX = 5
+LOSSES_MAX = 10
+"""So many transactions lost in a row are no accident: there is a record that can never be written."""
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -66,6 +68,7 @@ class Loop:
         self._answers: deque[tuple[int, Lane, Answer]] = deque()
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._stopping = False
+        self._losses = 0
         self.turns = 0
         """Turns so far, for the liveness check."""
 
@@ -156,6 +159,7 @@ class Loop:
         finally:
             for part in parts:
                 self._poll.settled(len(part.records), sum(len(record.value or b"") for record in part.records))
+        self._losses = 0
         for index in sorted(committed):
             self._settle(parts[index], round_.now_ms)
         return bool(self._inbox or self._answers)
@@ -210,6 +214,11 @@ class Loop:
 
     async def _start_over(self, lost: TransactionLost) -> None:
         """The outcome of a transaction is unknown: a new producer, and every task restored from what Kafka holds."""
+        self._losses += 1
+        if self._losses >= LOSSES_MAX:
+            raise TransactionLost(
+                f"{self._losses} transactions in a row were lost, the last one because {lost}"
+            ) from lost
         log.warning("a transaction was lost; restoring all tasks", why=str(lost))
         self._answers.clear()
         for attempt in range(REBUILDS_MAX):

@@ -12,7 +12,7 @@ from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.shell.desk import Desk
 from processor.shell.leases import Leases
-from processor.shell.loop import Loop
+from processor.shell.loop import LOSSES_MAX, Loop
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
 from processor.shell.partition import task_of
@@ -208,6 +208,21 @@ async def test_a_lost_transaction_means_a_new_producer_and_all_tasks_anew(bench:
     bench.send(*bench.wishes(1))
     await run_until(bench, lambda: bench.log.retakes)
     assert (bench.log.opened, bench.log.retakes, bench.watched) == (1, 1, [])
+
+
+async def test_what_is_lost_again_and_again_ends_the_process(bench: Bench) -> None:
+    """A record that can never be written must not look like work for ever: after ten losses in a row it is over."""
+
+    def on_commit(parts: list[Part]) -> set[int]:
+        raise TransactionLost("the record is too large")
+
+    bench.log.on_commit = on_commit
+    running = asyncio.create_task(bench.loop.run())
+    for lost in range(LOSSES_MAX):
+        bench.send(*bench.wishes(1))
+        await until(lambda so_far=lost: bench.log.commits > so_far)  # type: ignore[misc]
+    with pytest.raises(TransactionLost, match="10 transactions in a row .* too large"):
+        await running
 
 
 async def test_at_the_end_answers_are_settled_and_records_left_alone(bench: Bench) -> None:
