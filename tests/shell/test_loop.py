@@ -221,7 +221,7 @@ async def test_what_is_lost_again_and_again_ends_the_process(bench: Bench) -> No
     for lost in range(LOSSES_MAX):
         bench.send(*bench.wishes(1))
         await until(lambda so_far=lost: bench.log.commits > so_far)  # type: ignore[misc]
-    with pytest.raises(TransactionLost, match="10 transactions in a row .* too large"):
+    with pytest.raises(TransactionLost, match=r"10 transactions in a row .* too large"):
         await running
 
 
