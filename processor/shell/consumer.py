@@ -16,7 +16,6 @@ from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from confluent_kafka import (
-    OFFSET_END,
     TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
@@ -37,6 +36,7 @@ TAKE_MAX = 500
 BACKLOG_RECORDS_MAX = 2_000
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 REVOKE_WAIT_SECONDS = 5.0
+WATERMARK_SECONDS = 10.0
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
 WAKE_SECONDS = 0.002
@@ -275,12 +275,14 @@ class PollThread:
         self._reports.warning("%s the consumer reports of %s: %s", error.name(), message.topic(), error.str())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Take the partitions paused and at an offset that is always there.
+        """Take the partitions paused, at a number that is there: the first record that each still has.
 
-        A seek fails where none was committed, and where a fetch was tried at an offset that was deleted.
+        A seek fails where no offset was committed, and where a fetch was tried at one that was deleted. A word (the
+        end) instead of a number would be looked up in the background, and a late answer would undo our seek: records
+        in between would be skipped without a sign.
         """
         for partition in partitions:
-            partition.offset = OFFSET_END
+            partition.offset, _ = consumer.get_watermark_offsets(partition, WATERMARK_SECONDS)
             self._leases.open(partition.topic, partition.partition)
         consumer.assign(partitions)
         consumer.pause(partitions)
