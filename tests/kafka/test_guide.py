@@ -1,15 +1,13 @@
 """The guide's own example, through a real broker and the simulator: what Axle documents is what we do."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs re-export only the client
     AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
+    NewTopic,
 )
 
 from processor.cli.run import http_transport
@@ -22,7 +20,7 @@ from processor.shell.clock import SystemClock
 from processor.shell.service import Service, ServiceConfig
 from processor.shell.topics import TopicNames
 from tests.broker import produce, read_committed
-from tests.kafka.rig import CODEC, NOWHERE
+from tests.kafka.rig import CODEC, NOWHERE, wait_until
 
 
 def _ms(text: str) -> int:
@@ -61,24 +59,23 @@ class ThatEvening(SystemClock):
         return super().now_ms() - self._back_ms
 
 
-def _count_by_our_clock(broker: Broker, topic: str) -> None:
-    """Let the topic keep no time of the broker's, so that an evening of the past is not out of date."""
-    resource = ConfigResource(
-        ResourceType.TOPIC,
-        topic,
-        incremental_configs=[
-            ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
-        ],
-    )
+def _timed_by_our_clock(broker: Broker, topic: str) -> str:
+    """A topic that keeps no time of the broker's, so that an evening of the past is not out of date.
+
+    Made anew: a change of a topic's settings reaches the broker some time later.
+    """
+    name = f"{topic}.by-our-clock"
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    for change in admin.incremental_alter_configs([resource]).values():
-        change.result(10)
+    for made in admin.create_topics([NewTopic(name, 2, 1, config={"message.timestamp.type": "CreateTime"})]).values():
+        made.result(10)
+    wait_until(lambda: name in admin.list_topics(timeout=5).topics, 10, f"the topic {name}")
+    return name
 
 
 @pytest.mark.anyio
 async def test_the_guides_example_ends_as_the_guide_says(broker: Broker, topics: TopicNames) -> None:
     """Its bodies are sent to the letter, and the charger is told its two blocks and the pause between them."""
-    await asyncio.to_thread(_count_by_our_clock, broker, topics.plug_in)
+    topics = replace(topics, plug_in=await asyncio.to_thread(_timed_by_our_clock, broker, topics.plug_in))
     pause = ["2025-06-28T01:00:00+00:00", "2025-06-28T02:00:00+00:00"]
     settings = SimSettings(faults=[{"endpoint": "schedule", "answer": {"pauses": [pause]}}])
     enrolment = Enrolment("1234567890123", "SW1A 1AA", "10 Downing Street", CONSENT, CONSENT)
