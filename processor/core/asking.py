@@ -4,7 +4,7 @@ Here live the effects of design 4, rules 1 to 3; which of them runs when is a ro
 driver's wish is published before anything is asked, so whatever happens afterwards, the worst case is no pause.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from processor.core.believe import believe
 from processor.core.enrolment import conclude

@@ -4,7 +4,7 @@ Here lives design 4, rule 3. An answer that breaks a rule is rejected whole; wha
 towards charging. The one idea: an answer can only take time away from what was sent, and only a little of it.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from processor.core.rules import Rules
 from processor.core.schedule import (
@@ -20,8 +20,7 @@ from processor.core.schedule import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Belief:
+class Belief(Struct, frozen=True):
     """The pauses to publish; or the rule that the answer broke."""
 
     pauses: Schedule = EMPTY

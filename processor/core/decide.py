@@ -7,7 +7,9 @@ without a condition, so nothing that can happen is left out and nothing raises.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from processor.core import asking, enrolment
 from processor.core.events import (
@@ -35,8 +37,7 @@ from processor.core.site import Site, halted, taken_away, withdrawn
 from processor.core.turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One line of the table: what it is about, when it applies, what happens."""
 
     says: str
@@ -44,8 +45,7 @@ class Row:
     then: Callable[[Turn], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The site as it is now, and what is published; all of it in one transaction or not at all."""
 
     site: Site

@@ -5,8 +5,9 @@ Axle holds is only ever *known* from its answers, so an onboarding that was neve
 have happened, and a withdrawn site goes on looking for it.
 """
 
-from dataclasses import replace
 from hashlib import blake2b
+
+from msgspec.structs import replace
 
 from processor.core.events import ConsentWithdrawn, Found, Onboarded, PlugIn
 from processor.core.outputs import AlarmKind, Enrolled, Result, Status

@@ -6,8 +6,9 @@ milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead
 it before it got here, so the core never doubts a time again.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct
 
 from processor.core.schedule import Schedule
 
@@ -37,8 +38,7 @@ class WithdrawalReason(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True, array_like=True):
     """Where an input record stood. It names the one outcome that the record gets."""
 
     topic: str
@@ -46,8 +46,7 @@ class Source:
     offset: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Enrolment:
+class Enrolment(Struct, frozen=True, array_like=True):
     """What Axle needs to know of a household. Personal data: kept only while an onboarding is owed, never printed."""
 
     mpan: str
@@ -61,8 +60,7 @@ class Enrolment:
         return "Enrolment(...)"
 
 
-@dataclass(frozen=True, slots=True)
-class PlugIn:
+class PlugIn(Struct, frozen=True):
     """A car was plugged in, with the charging schedule that its driver has set."""
 
     event_id: str
@@ -75,8 +73,7 @@ class PlugIn:
     enrolment: Enrolment | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UserBoost:
+class UserBoost(Struct, frozen=True):
     """A driver boosted, cancelled a boost, or changed the schedule.
 
     `boost_until_ms` is set for BOOST alone (an open end was closed when the record was read); `schedule` where the
@@ -93,8 +90,7 @@ class UserBoost:
     schedule: Schedule | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentWithdrawn:
+class ConsentWithdrawn(Struct, frozen=True):
     """A household withdrew its consent, or one of its chargers was disconnected."""
 
     event_id: str
@@ -105,8 +101,7 @@ class ConsentWithdrawn:
     reason: WithdrawalReason = WithdrawalReason.CONSENT_WITHDRAWN
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A driver did something that broke a rule of the input contract, at a charger that we could still read.
 
     The driver's wish is unknown, so no pause may stand in its way (the *halted* register).
@@ -134,8 +129,7 @@ class Refusal(StrEnum):
     INVALID = "INVALID"
 
 
-@dataclass(frozen=True, slots=True)
-class Onboarded:
+class Onboarded(Struct, frozen=True):
     """Axle has the site and the charger now. Never ignored: it may have to be offboarded again."""
 
     site_id: str
@@ -144,8 +138,7 @@ class Onboarded:
     axle_asset_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class OnboardingRefused:
+class OnboardingRefused(Struct, frozen=True):
     """Axle did not take the charger: not eligible, it exists already (409), or our request was at fault."""
 
     site_id: str
@@ -153,17 +146,18 @@ class OnboardingRefused:
     why: Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a look-up of a charger told: Axle's ids and the meter of the site that it is at."""
 
     axle_site_id: str
     axle_asset_id: str
-    mpan: str | None = field(repr=False)
+    mpan: str | None
+
+    def __repr__(self) -> str:
+        return f"Found({self.axle_site_id!r}, {self.axle_asset_id!r}, ...)"
 
 
-@dataclass(frozen=True, slots=True)
-class LookedUp:
+class LookedUp(Struct, frozen=True):
     """The answer to a look-up of a charger by our own id; `found` is None when Axle does not know it."""
 
     site_id: str
@@ -171,8 +165,7 @@ class LookedUp:
     found: Found | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleAnswered:
+class ScheduleAnswered(Struct, frozen=True):
     """Axle's answer to the question `number`: what was sent then, and the schedule that came back.
 
     `answered` is None when the body told no schedule that we can believe (no zone, wrong shape).
@@ -185,8 +178,7 @@ class ScheduleAnswered:
     answered: Schedule | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleRefused:
+class ScheduleRefused(Struct, frozen=True):
     """Axle refused the question `number`: 403, 404, or a request that it calls invalid."""
 
     site_id: str
@@ -195,24 +187,21 @@ class ScheduleRefused:
     why: Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """Axle does not have this charger any more (it was deleted, or was not there)."""
 
     site_id: str
     charger_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Offboarded:
+class Offboarded(Struct, frozen=True):
     """Axle does not have this site any more (it was offboarded, or was not there)."""
 
     site_id: str
     axle_site_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallFailed:
+class CallFailed(Struct, frozen=True):
     """Axle refused a call that may not be given up (a removal, an offboarding, a look-up): still owed, and alarming."""
 
     site_id: str
@@ -220,8 +209,7 @@ class CallFailed:
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(Struct, frozen=True):
     """The time that the site asked to be woken at has come."""
 
     site_id: str

@@ -5,7 +5,7 @@ owed any more is not found here. Which calls are safe to repeat is said beside e
 no idempotency key and a crash may repeat any call that was in flight.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from processor.core.events import Enrolment
 from processor.core.outputs import Enrolled
@@ -14,8 +14,7 @@ from processor.core.schedule import Schedule
 from processor.core.site import Charger, Site, boost_window, gives_up_at_ms, looks_at_ms, to_send, withdrawn
 
 
-@dataclass(frozen=True, slots=True)
-class Onboard:
+class Onboard(Struct, frozen=True):
     """Tell Axle of a charger; with `axle_site_id` it joins that site. Repeated: 409, then a look-up adopts it."""
 
     site_id: str
@@ -26,8 +25,7 @@ class Onboard:
     not_before_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LookUp:
+class LookUp(Struct, frozen=True):
     """Ask Axle for its ids of a charger, and whose meter it hangs on. A reading: repeat at will."""
 
     site_id: str
@@ -38,8 +36,7 @@ class LookUp:
     """A question waits for it, not an enrolment."""
 
 
-@dataclass(frozen=True, slots=True)
-class AskSchedule:
+class AskSchedule(Struct, frozen=True):
     """Put a question. Repeated: Axle takes the newest schedule; an answer to an older number is ignored."""
 
     site_id: str
@@ -51,8 +48,7 @@ class AskSchedule:
     not_before_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """Delete one charger of several. Repeated: 404, which is done."""
 
     site_id: str
@@ -61,8 +57,7 @@ class Remove:
     not_before_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Offboard:
+class Offboard(Struct, frozen=True):
     """Delete the site and all its chargers. Repeated: 404, which is done."""
 
     site_id: str

@@ -3,8 +3,9 @@
 Values only. How they look as bytes is in `wire/avro.py`; the shell publishes all of one decision in one transaction.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from processor.core.events import Input, Source
 from processor.core.schedule import Schedule
@@ -42,8 +43,7 @@ class Result(StrEnum):
     UNKNOWN_ACTION = "UNKNOWN_ACTION"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """The platform's event that a published schedule goes back to."""
 
     event_id: str
@@ -51,8 +51,7 @@ class Cause:
     occurred_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ModifiedSchedule:
+class ModifiedSchedule(Struct, frozen=True):
     """The schedule that a charger shall follow from now on; it replaces the one before it whole."""
 
     site_id: str
@@ -92,8 +91,7 @@ class Enrolled(StrEnum):
     REMOVED = "REMOVED"
 
 
-@dataclass(frozen=True, slots=True)
-class ChargerEnrolment:
+class ChargerEnrolment(Struct, frozen=True):
     """One charger of an `EnrolmentStatus`."""
 
     charger_id: str
@@ -101,8 +99,7 @@ class ChargerEnrolment:
     axle_asset_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EnrolmentStatus:
+class EnrolmentStatus(Struct, frozen=True):
     """Where a site stands with Axle: the ids that rewards need, and the proof of an offboarding."""
 
     site_id: str
@@ -112,8 +109,7 @@ class EnrolmentStatus:
     changed_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one input record. `revision` names the record that settled it, where one did."""
 
     event_id: str | None
@@ -136,8 +132,7 @@ class AlarmKind(StrEnum):
     UNOWNED_SITE_FOUND = "unowned_site_found"
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(Struct, frozen=True):
     """A thing for an operator, counted and logged; `detail` names the rule or the status, never a person."""
 
     kind: AlarmKind

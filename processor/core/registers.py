@@ -5,7 +5,7 @@ What follows from it is in `decide.py`. The one idea: this is all there is to or
 leaves the same registers, so it leaves the same wish, consent and removal.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from processor.core.events import (
     Action,

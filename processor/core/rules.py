@@ -3,13 +3,12 @@
 No behaviour lives here but the check that the numbers fit each other. The source of each rule is named beside it.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from processor.core.schedule import HOUR_MS, MINUTE_MS
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Limits that `decide` obeys. Raises ValueError when they contradict each other.
 
     The caps on pauses are ours: Axle documents one pause of 30 minutes by default and shows one of 60 in its guide.
@@ -33,7 +32,7 @@ class Rules:
     """An onboarding that came to no end in this time is dropped, and the personal data with it."""
     look_up_delays_ms: tuple[int, ...] = (0, MINUTE_MS, 10 * MINUTE_MS, HOUR_MS)
     """When a withdrawn site is looked for whose onboarding was never answered; the last 404 closes the matter."""
-    secret: bytes = field(default=b"axle-processor", repr=False)
+    secret: bytes = b"axle-processor"
     """Key of the fingerprint that an onboarding leaves of its MPAN. Set your own: MPANs are few enough to try."""
 
     def __post_init__(self) -> None:
@@ -51,3 +50,6 @@ class Rules:
         for holds, sentence in checks:
             if not holds:
                 raise ValueError(sentence)
+
+    def __repr__(self) -> str:
+        return "Rules(...)"

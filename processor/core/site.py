@@ -5,7 +5,8 @@ Here live the state's shape and the facts that follow from it (`withdrawn`, `req
 and everything else is a function of the registers, so the order in which topics are read makes no difference.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from processor.core.events import Enrolment, Input, Source
 from processor.core.outputs import ConsentState, Enrolled
@@ -13,32 +14,28 @@ from processor.core.rules import Rules
 from processor.core.schedule import EMPTY, Schedule, end_ms, round_up_to_minute, since, union, window
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Stamp:
+class Stamp(Struct, frozen=True, array_like=True, order=True):
     """When something was said, and by which event; the higher one wins, and equal times go by the id."""
 
     at_ms: int
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True, array_like=True):
     """The schedule that the driver has set, by a plug-in or a change."""
 
     stamp: Stamp
     schedule: Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Boost:
+class Boost(Struct, frozen=True, array_like=True):
     """Charge at once until `until_ms`; None says that the boost was cancelled."""
 
     stamp: Stamp
     until_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(Struct, frozen=True, array_like=True):
     """The input that still waits for its outcome."""
 
     event_id: str
@@ -47,8 +44,7 @@ class Asker:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True, array_like=True):
     """A schedule that Axle is asked about. `number` is the revision that told the driver's wish."""
 
     asker: Asker
@@ -60,16 +56,14 @@ class Question:
     """That look-up was spent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolling:
+class Enrolling(Struct, frozen=True, array_like=True):
     """An onboarding that is owed. `adopting`: Axle has the charger already (409); look whether it is ours."""
 
     since_ms: int
     adopting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving:
+class Leaving(Struct, frozen=True, array_like=True):
     """A charger that is to be gone at Axle.
 
     With an asset id: delete it. Without one, an onboarding of ours was never answered: look for what it may have
@@ -81,16 +75,14 @@ class Leaving:
     look_ups: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Offboarding:
+class Offboarding(Struct, frozen=True, array_like=True):
     """A site that is to be gone at Axle, until Axle confirms it. Without an asker its outcome was given before."""
 
     since_ms: int
     asker: Asker | None
 
 
-@dataclass(frozen=True, slots=True)
-class Charger:
+class Charger(Struct, frozen=True, array_like=True):
     """One charger at the site: its registers first, then what was published, then how it stands with Axle."""
 
     charger_id: str
@@ -113,8 +105,7 @@ class Charger:
     leaving: Leaving | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True, array_like=True):
     """One household. Marks of withdrawal and removal never expire."""
 
     site_id: str

@@ -4,7 +4,7 @@ Here live the few verbs that every row of the table is written in: `publish`, `a
 `Turn` is the only mutable thing in the core and never leaves it. What to do when is not here but in `decide.py`.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from processor.core.events import (
     Action,

@@ -8,16 +8,13 @@ Then a program reads what its predecessor wrote (the default fills the gap) and 
 is passed over), and a rolling deploy can go either way.
 """
 
-import dataclasses
-import types
-import typing
+import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from struct import Struct
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import msgspec
+from msgspec import Struct, msgpack
 
 from processor.core.site import Site
 
@@ -28,7 +25,7 @@ _READABLE = range(_WRITABLE.start, STATE_VERSION + 2)
 CHECKPOINT_KEY = b"#checkpoint"
 """The key of a task's checkpoint record. No site has it: an id never holds a `#`."""
 
-_ENVELOPE = Struct(">BI")
+_ENVELOPE = struct.Struct(">BI")
 _DUE, _OWES, _WITHDRAWN, _PAUSED = "due-at-ms", "owes", "withdrawn-since-ms", "paused-until-ms"
 
 
@@ -115,8 +112,7 @@ def _at_ms(found: Mapping[str, str | bytes | None], name: str) -> int | None:
         raise BadState(f"the header {name} of a state record is no number; decode its value instead.") from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Offsets:
+class _Offsets(Struct, frozen=True, array_like=True):
     offsets: tuple[tuple[str, int, int], ...]
     released: bool = False
 
@@ -128,14 +124,12 @@ class _Codec(Generic[_Value]):
     """One kind of value in its envelope."""
 
     def __init__(self, kind: type[_Value], name: str) -> None:
-        self._kind = kind
         self._name = name
-        self._rows: Any = _row_type(kind)
-        self._packer = msgspec.msgpack.Encoder()
-        self._unpacker = msgspec.msgpack.Decoder(self._rows)
+        self._packer = msgpack.Encoder()
+        self._unpacker = msgpack.Decoder(kind)
 
     def encode(self, value: _Value, version: int) -> bytes:
-        body = self._packer.encode(msgspec.convert(value, self._rows, from_attributes=True))
+        body = self._packer.encode(value)
         # The version seeds the CRC: a damaged version byte is noticed too.
         return _ENVELOPE.pack(version, zlib.crc32(body, version)) + body
 
@@ -154,32 +148,13 @@ class _Codec(Generic[_Value]):
                 f"a {self._name} is damaged: its checksum is not that of its bytes; restore the state topic."
             )
         try:
-            return msgspec.convert(self._unpacker.decode(body), self._kind, from_attributes=True)
+            return self._unpacker.decode(body)
         except (ValueError, RecursionError) as error:
             raise BadState(f"a {self._name} of state version {version} has another layout: {error}") from error
 
 
 def _span(versions: range) -> str:
     return " to ".join(str(version) for version in sorted({versions[0], versions[-1]}))
-
-
-def _row_type(kind: Any) -> Any:
-    """The type that has the same values as `kind`, with each dataclass in it written as an array of its fields."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        fields = [_row_field(field, hints[field.name]) for field in dataclasses.fields(kind)]
-        return msgspec.defstruct(kind.__name__, fields, array_like=True)
-    arguments = tuple(argument if argument is Ellipsis else _row_type(argument) for argument in typing.get_args(kind))
-    origin = typing.get_origin(kind)
-    if origin in {types.UnionType, typing.Union}:
-        return typing.Union[arguments]  # noqa: UP007 - built from values
-    return origin[arguments] if origin and arguments else kind
-
-
-def _row_field(field: "dataclasses.Field[Any]", kind: Any) -> Any:
-    if field.default is dataclasses.MISSING:
-        return field.name, _row_type(kind)
-    return field.name, _row_type(kind), field.default
 
 
 _SITE = _Codec(Site, "site")

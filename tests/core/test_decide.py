@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from processor.core import decide as decide_module
 from processor.core.decide import TABLE, Decision, decide

@@ -1,6 +1,6 @@
 """Which calls a site owes, and which it does not owe any more."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from processor.core.events import Refusal
 from processor.core.intents import AskSchedule, LookUp, Offboard, Onboard, Remove, owed

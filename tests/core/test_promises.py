@@ -5,11 +5,11 @@ promised is computed here afresh from the list of what was said, never asked of 
 """
 
 from collections import Counter
-from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from processor.core.decide import decide
 from processor.core.events import (

@@ -1,8 +1,7 @@
 """Which event moves which register, and what it is called when it moves none."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from processor.core.events import BoostAction, ConsentWithdrawn, Source, UserBoost, WithdrawalReason
 from processor.core.outputs import Result

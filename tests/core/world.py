@@ -1,6 +1,8 @@
 """Props for tests of the core: a household, its events, and a fold that keeps what was said."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from processor.core.decide import decide
 from processor.core.events import (

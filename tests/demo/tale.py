@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import structs
+
 from processor.core.events import (
     BoostAction,
     ConsentWithdrawn,
@@ -132,7 +134,7 @@ class Tale:
     def change(self, number: int, **fields: Any) -> None:
         """Make a record say something else."""
         published = self.history.published[number]
-        self.history.published[number] = replace(published, record=replace(published.record, **fields))
+        self.history.published[number] = replace(published, record=structs.replace(published.record, **fields))
 
 
 def right_tale() -> Tale:

@@ -1,8 +1,7 @@
 """The charger service: what it applies, what it leaves, and what each charger does then."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from processor.core.outputs import ModifiedSchedule, Status
 from processor.core.schedule import HOUR_MS, MINUTE_MS, subtract

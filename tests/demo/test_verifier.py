@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from processor.core.events import BoostAction, Source
 from processor.core.outputs import Result, Status
@@ -99,17 +100,19 @@ def withdrawal_lifts_nothing(tale: Tale) -> None:
 
 def boost_is_called_stale(tale: Tale) -> None:
     settled = tale.history.settled[1]
-    tale.history.settled[1] = replace(settled, outcome=replace(settled.outcome, result=Result.STALE, revision=None))
+    tale.history.settled[1] = replace(settled, outcome=replaced(settled.outcome, result=Result.STALE, revision=None))
 
 
 def plug_in_is_called_a_duplicate(tale: Tale) -> None:
     settled = tale.history.settled[0]
-    tale.history.settled[0] = replace(settled, outcome=replace(settled.outcome, result=Result.DUPLICATE, revision=None))
+    tale.history.settled[0] = replace(
+        settled, outcome=replaced(settled.outcome, result=Result.DUPLICATE, revision=None)
+    )
 
 
 def withdrawal_is_called_stale(tale: Tale) -> None:
     settled = tale.history.settled[2]
-    tale.history.settled[2] = replace(settled, outcome=replace(settled.outcome, result=Result.STALE))
+    tale.history.settled[2] = replace(settled, outcome=replaced(settled.outcome, result=Result.STALE))
 
 
 def pause_after_withdrawal(tale: Tale) -> None:
@@ -166,18 +169,18 @@ def second_outcome(tale: Tale) -> None:
 
 def outcome_of_nothing(tale: Tale) -> None:
     settled = tale.history.settled[0]
-    strange = replace(settled.outcome, source=Source("plug-in", 0, 99))
+    strange = replaced(settled.outcome, source=Source("plug-in", 0, 99))
     tale.history.settled.append(replace(settled, outcome=strange))
 
 
 def outcome_of_another(tale: Tale) -> None:
     settled = tale.history.settled[0]
-    tale.history.settled[0] = replace(settled, outcome=replace(settled.outcome, event_id="boost"))
+    tale.history.settled[0] = replace(settled, outcome=replaced(settled.outcome, event_id="boost"))
 
 
 def outcome_of_a_record_that_nobody_saw(tale: Tale) -> None:
     settled = tale.history.settled[0]
-    tale.history.settled[0] = replace(settled, outcome=replace(settled.outcome, revision=7))
+    tale.history.settled[0] = replace(settled, outcome=replaced(settled.outcome, revision=7))
 
 
 def proper_event_is_refused(tale: Tale) -> None:
@@ -213,7 +216,7 @@ def chain_is_broken(tale: Tale) -> None:
 
 def record_of_nobody(tale: Tale) -> None:
     tale.history.puts[1].planned = replace(
-        tale.history.puts[1].planned, event=replace(tale.history.puts[1].planned.event, event_id="somebody")
+        tale.history.puts[1].planned, event=replaced(tale.history.puts[1].planned.event, event_id="somebody")
     )
 
 

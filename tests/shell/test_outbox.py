@@ -1,6 +1,6 @@
 """The outbox: which topic, key, partition and headers each record gets."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from processor.core.events import Input, Source
 from processor.core.outputs import (

@@ -1,6 +1,7 @@
 """One round: what is folded together, and what it leaves alone until it is committed."""
 
 import pytest
+from msgspec.structs import replace
 
 from processor.core.events import Onboarded, ScheduleAnswered, Source
 from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
@@ -179,7 +180,7 @@ def test_a_refused_wish_halts_its_charger_in_the_same_part() -> None:
     bench = Bench()
     bench.round.take_record(record(plug_in(), *PLUGS, 100))
     bad = boost(event_id="b-9", at_ms=NOW_MS + 1)
-    no_end = type(bad)(**{name: getattr(bad, name) for name in bad.__slots__} | {"boost_until_ms": NOW_MS - 1})
+    no_end = replace(bad, boost_until_ms=NOW_MS - 1)
     bench.round.take_record(record(no_end, *BOOSTS, 100))
     (part,) = bench.finish()
     assert part.rejected == ["bad_boost"]

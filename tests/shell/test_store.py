@@ -1,8 +1,7 @@
 """Sites by task: what is kept, what is forgotten, and who is woken when."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS

@@ -1,10 +1,10 @@
 """The headers of published records, as a CloudEvents reader sees them."""
 
 import re
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from processor.core.events import Input, Source
 from processor.core.outputs import (

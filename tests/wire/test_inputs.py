@@ -1,12 +1,12 @@
 """The table of validity: what makes an event, and what is refused and how."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from processor.core.events import (
     BoostAction,

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastavro import parse_schema
+from msgspec.structs import fields
 
 from processor.core.events import (
     BoostAction,

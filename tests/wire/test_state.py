@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct, structs
 
 from processor.core.events import Enrolment, Input, Source
 from processor.core.outputs import Enrolled
@@ -66,7 +67,7 @@ MEDIAN = Site(
 )
 """One enrolled charger that is plugged in and has a pause ahead."""
 
-LAYOUT = {
+LAYOUT: dict[type[Struct], str] = {
     Site: "site_id consent withdrawal axle_site_id enrolment mpan_mark offboarding chargers",
     Charger: (
         "charger_id plugged base boost removed halted power_kw revision pauses served question enrolled "
@@ -88,9 +89,9 @@ LAYOUT = {
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
     """Any value of a type that a state is made of."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         hints = typing.get_type_hints(kind)
-        return st.builds(kind, **{field.name: values_of(hints[field.name]) for field in dataclasses.fields(kind)})
+        return st.builds(kind, **{field.name: values_of(hints[field.name]) for field in structs.fields(kind)})
     arguments = typing.get_args(kind)
     if typing.get_origin(kind) is types.UnionType:
         return st.one_of([values_of(argument) for argument in arguments])
@@ -112,7 +113,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 def kinds_in(kind: Any) -> set[type]:
     """The dataclasses that a type is made of."""
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and issubclass(kind, Struct):
         inside = [kinds_in(hint) for hint in typing.get_type_hints(kind).values()]
         return {kind}.union(*inside)
     return set().union(*[kinds_in(argument) for argument in typing.get_args(kind)])
@@ -209,7 +210,7 @@ def test_the_layout_of_version_1_stands() -> None:
     """Fields are only ever added at the end, with a default, along with a higher version; see `wire/state.py`."""
     assert kinds_in(Site) == set(LAYOUT)
     for kind, names in LAYOUT.items():
-        assert [field.name for field in dataclasses.fields(kind)] == names.split(), kind.__name__
+        assert [field.name for field in structs.fields(kind)] == names.split(), kind.__name__
     assert STATE_VERSION == 1
 
 
