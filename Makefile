@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format pictures lock clean
+.PHONY: help demo test test-fast coverage promises mutants bench lint format pictures lock clean
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,9 +19,23 @@ demo: $(READY) ## See it work: real Kafka, simulated Axle, traffic, and a charge
 
 test: $(READY) ## All tests, on a real broker that they start themselves
 	@$(BIN)/pytest $(ARGS)
+	@$(if $(ARGS),:,$(MAKE) --no-print-directory coverage)
 
 test-fast: $(READY) ## Only the tests that need no broker
 	@$(BIN)/pytest -m "not kafka" $(ARGS)
+
+coverage: $(READY) ## That the core's own tests run every line and branch of it
+	@$(BIN)/pytest -q --no-header tests/core --ignore=tests/core/test_promises.py --ignore=tests/core/test_permutations.py \
+		--cov=processor.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
+
+promises: $(READY) ## The promises under 5,000 random lives of 50 events each: about ten minutes
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/core/test_promises.py $(ARGS)
+
+mutants: $(READY) ## Break the core in 2,500 ways and see which of them the tests notice: about an hour
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+bench: $(READY) ## How many decisions a second one core makes
+	@$(BIN)/python -m tests.benchmarks.decide_bench $(ARGS)
 
 lint: $(READY) ## Style, types and the direction of imports
 	@$(BIN)/ruff check .
@@ -29,6 +43,7 @@ lint: $(READY) ## Style, types and the direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/reference.py --check
+	@$(BIN)/python docs/table.py --check
 
 format: $(READY) ## Put the code into shape
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -36,6 +51,8 @@ format: $(READY) ## Put the code into shape
 
 pictures: $(READY) ## Draw the pictures of the documentation anew
 	@$(BIN)/python docs/pictures/timeline.py
+	@$(BIN)/python -m docs.stories.draw
+	@$(BIN)/python docs/table.py
 
 lock: ## Pin all dependencies anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }

@@ -20,6 +20,14 @@ ALARMS = {
     AlarmKind.CONSENT_MISSING_AT_AXLE: "Axle holds no consent for a site that gave us one (403). Ask the household.",
     AlarmKind.OFFBOARDING_REFUSED: "Axle refused a removal or an offboarding; it is tried again. Look at its answer.",
     AlarmKind.UNOWNED_SITE_FOUND: "A look-up for a withdrawn site found another household's. Nothing was touched.",
+    AlarmKind.EVENT_BUDGET_SPENT: (
+        "One charger's events ask more than the settings `QUESTIONS__*` let it: its wishes go out as ever, its "
+        "questions wait. Find out who sends them."
+    ),
+    AlarmKind.TOO_MANY_CHARGERS: (
+        "A site has more chargers than `SITES__CHARGERS_MAX`; those beyond are never paused. Check the `site_id` of "
+        "its events."
+    ),
 }
 EXIT_CODES = """\
 0 all is well, 1 failure, 2 usage, 3 configuration (a setting, a topic, a port, a state that cannot be used), 4
@@ -29,6 +37,17 @@ Outputs carry CloudEvents headers (`ce_id`, `ce_type`, `ce_source`, `ce_subject`
 and `content-type: application/avro`. Dead letters carry the original headers, `dlt-error-class`,
 `dlt-error-reason`, `dlt-original-topic`, `-partition`, `-offset`, `-timestamp`, `dlt-group` and
 `dlt-processor-version`; key and value are as they came."""
+ORDERS = """\
+`axle-processor erase SITE` orders a household to be forgotten. The order is a record on the reroute topic, in
+partition murmur2(`site_id`) mod N, with the header `reroute-kind: ERASE` and a JSON value of at most 4 KiB:
+`{"event_id": "erase.1", "occurred_at": 1763800020000, "site_id": "home-1"}` (UTC milliseconds; a time ahead of the
+broker's counts as the broker's). Its outcome names that record, and its `event_id`. One that breaks a rule is
+`INVALID` and goes to the dead letters, as any record does.
+
+Only the reroute topic carries orders: on an input topic the header means nothing. Inputs come from the platform,
+orders from operators, so whoever may write to the reroute topic may have any household forgotten. Grant that to the
+processor and to operators alone. The reader of `erase` needs to read outcomes, enrolment statuses and state, and to
+describe the topics' settings."""
 TOPICS = """\
 `axle-processor topics apply` creates what is missing, like this, with three replicas where there are three
 brokers (fewer brokers: as many replicas, and `min.insync.replicas=1`). Other counts: create the topics
@@ -68,6 +87,10 @@ def reference() -> str:
             "## Headers",
             "",
             HEADERS,
+            "",
+            "## Orders",
+            "",
+            ORDERS,
             "",
             "## Metrics",
             "",

@@ -7,16 +7,51 @@ what is wrong, and an example. The same table writes the documentation (`axle-pr
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 PREFIX = "AXLE_PROCESSOR_"
 
 
 class SettingsWrong(Exception):
     """The environment says something that cannot be. One line per variable."""
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise ValueError("must be numbers with commas between them, as in 0,1,10,60") from None
+
+
+def _rising(minutes: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in pairwise(minutes)):
+        raise ValueError("must rise from number to number, as in 0,1,10,60")
+    return minutes
+
+
+RisingMinutes = Annotated[
+    tuple[Annotated[float, Field(ge=0, le=7 * 24 * 60)], ...],
+    BeforeValidator(_split),
+    AfterValidator(_rising),
+    Field(min_length=1, max_length=10),
+]
+"""In the environment: numbers with commas between them."""
 
 
 class _Group(BaseModel):
@@ -79,18 +114,109 @@ class Axle(_Group):
     deadline_seconds: float = Field(10, gt=0, le=120, description="Total time that one call may take.")
     calls_max: int = Field(64, ge=1, le=2000, description="Calls that may be under way at once.")
     give_up_after_seconds: float | None = Field(
-        None, gt=0, description="Stop asking after this long; by default as long as a pause is still possible."
+        None, ge=1, description="Stop asking after this long; by default as long as a pause is still possible."
     )
 
 
 class Pauses(_Group):
     """Which of Axle's answers may reach a charger."""
 
-    min_minutes: float = Field(5, gt=0, description="Shorter pauses, and shorter charging between pauses, are dropped.")
-    max_minutes: float = Field(60, gt=0, description="An answer with a longer pause is rejected.")
-    total_max_minutes: float = Field(120, gt=0, description="Pauses of one session, in all.")
+    min_minutes: float = Field(
+        5, ge=0.1, description="Shorter pauses, and shorter charging between pauses, are dropped."
+    )
+    max_minutes: float = Field(60, ge=0.1, description="An answer with a longer pause is rejected.")
+    total_max_minutes: float = Field(120, ge=0.1, description="Pauses of one session, in all.")
     count_max: int = Field(3, ge=1, description="Pauses of one session, how many.")
     lead_seconds: float = Field(60, ge=0, description="No pause begins sooner than this after it was decided.")
+
+
+class Onboarding(_Group):
+    """How households come to Axle, and how they leave."""
+
+    form: Literal["guide", "upsert"] = Field(
+        "guide",
+        description="Axle's call for a new charger: guide (the Flex Lite guide's), or upsert (newer, safe to repeat).",
+    )
+    on_withdrawal: Literal["offboard", "unenrol"] = Field(
+        "offboard",
+        description="What Axle is told when a household withdraws: offboard (delete the site and its chargers), or "
+        "unenrol (stop the pauses, keep site and payments; needs the form upsert).",
+    )
+    elsewhere: bool = Field(
+        default=False,
+        description="Whether others onboard chargers too: then one that we do not know is looked up at Axle.",
+    )
+    life_hours: float = Field(
+        24,
+        ge=0.1,
+        le=720,
+        description="An onboarding that came to no end in this time is dropped, its personal data with it.",
+    )
+    not_found_hours: float = Field(
+        24, ge=0.1, le=720, description="How long a charger that Axle did not know is not looked up again."
+    )
+    look_up_minutes: RisingMinutes = Field(
+        (0, 1, 10, 60),
+        description="A household withdrew before Axle answered its onboarding: when to look for what Axle made of it, "
+        "in minutes after the withdrawal. When the last one finds nothing, nothing is there.",
+    )
+
+
+class Questions(_Group):
+    """How often one charger's events may lead to a question to Axle; wishes are published at once in any case."""
+
+    every_seconds: float = Field(
+        5, ge=0, le=3600, description="One question for each charger in this time, in the long run; 0: no limit."
+    )
+    at_once_max: int = Field(
+        30, ge=1, le=10_000, description="Questions for one charger in one go, before they have to wait."
+    )
+
+
+class Boosts(_Group):
+    """How a driver's boost is understood."""
+
+    before_plug_in_minutes: float = Field(
+        5, ge=0, le=1440, description="A boost up to this long before a plug-in belongs to it: drivers tap first."
+    )
+    open_end_hours: float = Field(12, ge=0.1, le=720, description="How long a boost without an end lasts.")
+    max_hours: float = Field(
+        48, ge=0.1, le=720, description="A boost that ends later than this after it began is cut to it."
+    )
+
+
+class Sites(_Group):
+    """How large a home may be."""
+
+    chargers_max: int = Field(
+        64, ge=1, le=1000, description="Chargers of one site; a driver at one more is published to, but never paused."
+    )
+
+
+class Inputs(_Group):
+    """What makes an input record valid."""
+
+    age_max_days: float = Field(
+        30, ge=0.1, le=3650, description="A driver's action that is older is refused; a withdrawal never is."
+    )
+    ahead_max_minutes: float = Field(
+        5, ge=0, le=1440, description="A time further ahead of the broker's clock counts as that clock's time."
+    )
+    schedule_max_hours: float = Field(
+        48, ge=0.1, le=720, description="A schedule, from its first start to its last end."
+    )
+    schedule_blocks_max: int = Field(300, ge=1, le=10_000, description="Blocks of one schedule, once merged.")
+
+
+class State(_Group):
+    """What is written to the state topic."""
+
+    write_version: int | None = Field(
+        None,
+        ge=1,
+        description="Version of the states that are written; by default the one before this release's newest, so that "
+        "a rolling deploy can go either way. Raise it once no older release runs.",
+    )
 
 
 class Http(_Group):
@@ -124,22 +250,39 @@ class Settings(_Group):
     topics: Topics = Topics()
     axle: Axle = Axle()
     pauses: Pauses = Pauses()
+    questions: Questions = Questions()
+    boosts: Boosts = Boosts()
+    inputs: Inputs = Inputs()
+    sites: Sites = Sites()
+    onboarding: Onboarding = Onboarding()
+    state: State = State()
     http: Http = Http()
     log: Log = Log()
     privacy: Privacy = Privacy()
 
     @model_validator(mode="after")
     def _relations(self) -> "Settings":
+        broken = list(self._broken_relations())
+        if broken:
+            raise ValueError("\n".join(broken))
+        return self
+
+    def _broken_relations(self) -> Iterator[str]:
+        pauses, onboarding = self.pauses, self.onboarding
         if self.kafka.transaction_timeout_seconds >= self.kafka.session_timeout_seconds:
-            raise ValueError(
-                f"{PREFIX}KAFKA__TRANSACTION_TIMEOUT_SECONDS must be below {PREFIX}KAFKA__SESSION_TIMEOUT_SECONDS"
-            )
-        if not self.pauses.min_minutes <= self.pauses.max_minutes <= self.pauses.total_max_minutes:
-            raise ValueError(
+            yield f"{PREFIX}KAFKA__TRANSACTION_TIMEOUT_SECONDS must be below {PREFIX}KAFKA__SESSION_TIMEOUT_SECONDS"
+        if not pauses.min_minutes <= pauses.max_minutes <= pauses.total_max_minutes:
+            yield (
                 f"{PREFIX}PAUSES__MIN_MINUTES must be at most {PREFIX}PAUSES__MAX_MINUTES, "
                 f"and that at most {PREFIX}PAUSES__TOTAL_MAX_MINUTES"
             )
-        return self
+        if self.boosts.open_end_hours > self.boosts.max_hours:
+            yield f"{PREFIX}BOOSTS__OPEN_END_HOURS must be at most {PREFIX}BOOSTS__MAX_HOURS"
+        if onboarding.on_withdrawal == "unenrol" and onboarding.form != "upsert":
+            yield (
+                f"{PREFIX}ONBOARDING__ON_WITHDRAWAL=unenrol needs {PREFIX}ONBOARDING__FORM=upsert: "
+                "the guide's form cannot enrol such a household again"
+            )
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -156,20 +299,26 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         return Settings.model_validate(_nested(present))
     except ValidationError as error:
-        lines = [_line(problem) for problem in error.errors()]
+        lines = dict.fromkeys(_line(problem) for problem in error.errors())
         raise SettingsWrong("\n".join(lines)) from None
 
 
 def variables() -> Iterator[tuple[str, str, Any]]:
-    """Every variable: its name, what it is for, its default."""
+    """Every variable: its name, what it is for, its default, as it would be written."""
     for name, field in Settings.model_fields.items():
         model = type(field.default)
         if isinstance(field.default, _Group):
             for inner, inner_field in model.model_fields.items():
                 default = inner_field.get_default(call_default_factory=True)
-                yield f"{PREFIX}{name}__{inner}".upper(), inner_field.description or "", default
+                yield f"{PREFIX}{name}__{inner}".upper(), inner_field.description or "", _written(default)
         else:
             yield f"{PREFIX}{name}".upper(), field.description or "", field.default
+
+
+def _written(default: object) -> object:
+    if isinstance(default, bool):
+        return str(default).lower()
+    return ",".join(f"{each:g}" for each in default) if isinstance(default, tuple) else default
 
 
 def _nested(environ: Mapping[str, str]) -> dict[str, Any]:

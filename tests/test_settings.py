@@ -67,6 +67,24 @@ def test_an_unknown_variable_is_one_sentence_with_a_proposal() -> None:
         ("KAFKA__SECURITY_PROTOCOL", "tls"),
         ("PAUSES__TOTAL_MAX_MINUTES", "inf"),
         ("AXLE__GIVE_UP_AFTER_SECONDS", "nan"),
+        ("AXLE__GIVE_UP_AFTER_SECONDS", "0.0001"),
+        ("PAUSES__MIN_MINUTES", "0.000001"),
+        ("ONBOARDING__FORM", "newer"),
+        ("ONBOARDING__ON_WITHDRAWAL", "forget"),
+        ("ONBOARDING__ELSEWHERE", "perhaps"),
+        ("ONBOARDING__LIFE_HOURS", "0"),
+        ("ONBOARDING__NOT_FOUND_HOURS", "0"),
+        ("QUESTIONS__EVERY_SECONDS", "-1"),
+        ("QUESTIONS__AT_ONCE_MAX", "0"),
+        ("BOOSTS__BEFORE_PLUG_IN_MINUTES", "-1"),
+        ("BOOSTS__OPEN_END_HOURS", "0"),
+        ("BOOSTS__MAX_HOURS", "721"),
+        ("SITES__CHARGERS_MAX", "0"),
+        ("INPUTS__AGE_MAX_DAYS", "0"),
+        ("INPUTS__AHEAD_MAX_MINUTES", "-1"),
+        ("INPUTS__SCHEDULE_MAX_HOURS", "0"),
+        ("INPUTS__SCHEDULE_BLOCKS_MAX", "0"),
+        ("STATE__WRITE_VERSION", "0"),
     ],
 )
 def test_a_wrong_value_names_its_variable_on_one_line(name: str, value: str) -> None:
@@ -95,6 +113,61 @@ def test_the_limits_of_pauses_rise(wrong: dict[str, str]) -> None:
     """The least, the longest and the sum of pauses must rise, equal ones being allowed."""
     assert f"{PREFIX}PAUSES__MIN_MINUTES must be at most {PREFIX}PAUSES__MAX_MINUTES" in sentence(**wrong)
     load({f"{PREFIX}PAUSES__MIN_MINUTES": "60", f"{PREFIX}PAUSES__TOTAL_MAX_MINUTES": "60"})
+
+
+def test_an_open_boost_is_not_cut_at_once() -> None:
+    """A boost without an end may last as long as the longest boost, and no longer."""
+    assert sentence(BOOSTS__OPEN_END_HOURS="49") == (
+        f"{PREFIX}BOOSTS__OPEN_END_HOURS must be at most {PREFIX}BOOSTS__MAX_HOURS"
+    )
+    load({f"{PREFIX}BOOSTS__OPEN_END_HOURS": "49", f"{PREFIX}BOOSTS__MAX_HOURS": "49"})
+
+
+def test_unenrolling_needs_the_form_that_enrols_again() -> None:
+    """A household that was only unenrolled comes back by the upsert alone, so the guide's form is refused beside it."""
+    told = sentence(ONBOARDING__ON_WITHDRAWAL="unenrol")
+    assert told.startswith(f"{PREFIX}ONBOARDING__ON_WITHDRAWAL=unenrol needs {PREFIX}ONBOARDING__FORM=upsert")
+    settings = load({f"{PREFIX}ONBOARDING__ON_WITHDRAWAL": "unenrol", f"{PREFIX}ONBOARDING__FORM": "upsert"})
+    assert (settings.onboarding.on_withdrawal, settings.onboarding.form) == ("unenrol", "upsert")
+    assert load({f"{PREFIX}ONBOARDING__FORM": "upsert"}).onboarding.on_withdrawal == "offboard"
+
+
+def test_all_broken_relations_are_told_at_once() -> None:
+    """Settings that contradict each other are a line each, as wrong values are."""
+    told = sentence(PAUSES__MIN_MINUTES="61", BOOSTS__MAX_HOURS="1", ONBOARDING__ON_WITHDRAWAL="unenrol")
+    assert [line.split("__")[0].removeprefix(PREFIX) for line in told.splitlines()] == [
+        "PAUSES",
+        "BOOSTS",
+        "ONBOARDING",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("0,1,10,60", (0, 1, 10, 60)), (" 0.5 , 2 ", (0.5, 2)), ("5", (5,)), ("", (0, 1, 10, 60))]
+)
+def test_look_ups_are_numbers_with_commas(text: str, minutes: tuple[float, ...]) -> None:
+    """When to look a charger up is a list of minutes, spaces or not."""
+    assert load({f"{PREFIX}ONBOARDING__LOOK_UP_MINUTES": text}).onboarding.look_up_minutes == minutes
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "0,,1", ",", "[0,1]", "1,1", "10,1", "-1,2", "nan", "0,inf", "1e9", "0,1,2,3,4,5,6,7,8,9,10"]
+)
+def test_look_ups_that_do_not_rise_name_their_variable(text: str) -> None:
+    """What is no rising list of at most ten finite numbers is one line with the variable."""
+    told = sentence(ONBOARDING__LOOK_UP_MINUTES=text)
+    assert told.startswith(f"{PREFIX}ONBOARDING__LOOK_UP_MINUTES: ")
+    assert "\n" not in told
+
+
+def test_a_default_is_shown_as_it_would_be_written() -> None:
+    """Whoever copies a default out of the table into the environment changes nothing."""
+    shown = {name: str(default) for name, _, default in variables() if default not in (None, "") and "KEY" not in name}
+    assert (shown[f"{PREFIX}ONBOARDING__LOOK_UP_MINUTES"], shown[f"{PREFIX}ONBOARDING__ELSEWHERE"]) == (
+        "0,1,10,60",
+        "false",
+    )
+    assert load({name: default for name, default in shown.items() if "*" not in default}) == Settings()
 
 
 @pytest.mark.parametrize("show", [repr, str, lambda settings: settings.model_dump_json(exclude={"kafka": {"extra"}})])

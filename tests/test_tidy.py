@@ -202,7 +202,16 @@ def test_the_twelve_steps_can_be_followed() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md", "docs/reference.md"]
+    "document",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "tests/README.md",
+        "docs/reference.md",
+        "docs/table.md",
+        "docs/stories/README.md",
+    ],
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     """A relative link names a file that is there."""

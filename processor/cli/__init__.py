@@ -64,6 +64,24 @@ def demo(
     raise typer.Exit(demo_verb(options))
 
 
+@app.command()
+def erase(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="The platform's id of the household.")],
+    timeout_seconds: Annotated[
+        float, typer.Option(help="How long to wait for Axle and the processor.", min=1, max=86_400)
+    ] = 60,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Only write the order.")] = False,
+    json: Json = False,
+) -> None:
+    """Forget a household: its site is deleted at Axle, then all that is known of it here. A running processor does it.
+
+    Example: axle-processor erase home-1
+    """
+    from processor.cli.erase import erase_verb
+
+    raise typer.Exit(erase_verb(site, as_json=json, timeout_seconds=timeout_seconds, wait=not no_wait))
+
+
 @topics_app.command("plan")
 def topics_plan(json: Json = False) -> None:
     """Show what `apply` would create, and what differs.

@@ -7,12 +7,14 @@ from typing import Any
 import httpx
 import structlog
 
-from processor.core.rules import Rules
-from processor.core.schedule import MINUTE_MS
+from processor.core.rules import OnboardingForm, Rules, WithdrawalAction
+from processor.core.schedule import HOUR_MS, MINUTE_MS
 from processor.settings import Settings, SettingsWrong
 from processor.shell.axle_client import AxleAccount
 from processor.shell.service import ServiceConfig
 from processor.shell.topics import TopicNames
+from processor.wire.inputs import InputLimits
+from processor.wire.state import WRITABLE_VERSIONS
 
 
 def service_config(settings: Settings) -> ServiceConfig:
@@ -32,6 +34,8 @@ def service_config(settings: Settings) -> ServiceConfig:
             http_host=settings.http.host,
             http_port=settings.http.port,
             rules=_rules(settings),
+            limits=_limits(settings),
+            write_version=_write_version(settings),
             connection=connection(settings),
         )
     except ValueError as error:
@@ -81,7 +85,7 @@ def _account(settings: Settings) -> AxleAccount:
 
 
 def _rules(settings: Settings) -> Rules:
-    pauses = settings.pauses
+    pauses, questions, onboarding = settings.pauses, settings.questions, settings.onboarding
     give_up = settings.axle.give_up_after_seconds
     secret = settings.privacy.key.get_secret_value().encode()
     if not 0 < len(secret) <= 64:
@@ -93,8 +97,41 @@ def _rules(settings: Settings) -> Rules:
         pauses_count_max=pauses.count_max,
         lead_ms=round(pauses.lead_seconds * 1000),
         give_up_after_ms=None if give_up is None else round(give_up * 1000),
+        boost_before_plug_in_ms=round(settings.boosts.before_plug_in_minutes * MINUTE_MS),
+        question_every_ms=round(questions.every_seconds * 1000),
+        questions_at_once_max=questions.at_once_max,
+        chargers_max=settings.sites.chargers_max,
+        onboarding_form=OnboardingForm(onboarding.form),
+        withdrawal_action=WithdrawalAction(onboarding.on_withdrawal),
+        onboarding_elsewhere=onboarding.elsewhere,
+        onboarding_life_ms=round(onboarding.life_hours * HOUR_MS),
+        not_found_memory_ms=round(onboarding.not_found_hours * HOUR_MS),
+        look_up_delays_ms=tuple(round(minutes * MINUTE_MS) for minutes in onboarding.look_up_minutes),
         secret=secret,
     )
+
+
+def _limits(settings: Settings) -> InputLimits:
+    inputs, boosts = settings.inputs, settings.boosts
+    return InputLimits(
+        age_max_ms=round(inputs.age_max_days * 24 * HOUR_MS),
+        ahead_max_ms=round(inputs.ahead_max_minutes * MINUTE_MS),
+        schedule_span_max_ms=round(inputs.schedule_max_hours * HOUR_MS),
+        schedule_blocks_max=inputs.schedule_blocks_max,
+        boost_open_end_ms=round(boosts.open_end_hours * HOUR_MS),
+        boost_max_ms=round(boosts.max_hours * HOUR_MS),
+    )
+
+
+def _write_version(settings: Settings) -> int:
+    """The version before this release's newest, until somebody says that no older release runs any more."""
+    version = settings.state.write_version or WRITABLE_VERSIONS[0]
+    if version not in WRITABLE_VERSIONS:
+        oldest, newest = WRITABLE_VERSIONS[0], WRITABLE_VERSIONS[-1]
+        raise SettingsWrong(
+            f"AXLE_PROCESSOR_STATE__WRITE_VERSION must be {oldest} or {newest}, the versions that this release writes"
+        )
+    return version
 
 
 def set_up_log(level: str, form: str) -> None:

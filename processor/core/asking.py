@@ -7,7 +7,7 @@ driver's wish is published before anything is asked, so whatever happens afterwa
 from msgspec.structs import replace
 
 from processor.core.believe import believe
-from processor.core.enrolment import conclude
+from processor.core.enrolment import conclude, is_worth_a_look_up, move_to
 from processor.core.events import ScheduleAnswered, Unreadable
 from processor.core.outputs import AlarmKind, Enrolled, Result, Status
 from processor.core.schedule import since, total_ms
@@ -18,9 +18,10 @@ NOT_ENROLLED = "Axle does not manage this charger; the driver's wish is in force
 
 
 def ask(turn: Turn) -> None:
-    """Publish the wish and ask; a newer wish replaces an unanswered one."""
+    """Publish the wish and ask; a newer wish replaces an unanswered one. Whom we do not know is looked up first."""
+    replaced = turn.charger.question
     turn.drop_question(Result.COALESCED)
-    turn.ask()
+    turn.ask(replaced, looking_up=is_worth_a_look_up(turn))
 
 
 def say(turn: Turn, status: Status, reason: str) -> None:
@@ -55,8 +56,10 @@ def hear_answer(turn: Turn) -> None:
         minutes = total_ms(belief.pauses) // 60_000
         reason = f"Axle pauses charging for {minutes} minutes in all; the rest is as the driver wishes."
         turn.settle_question(Status.MODIFIED, reason, belief.pauses)
-    else:
+    elif event.answered == event.sent:
         turn.settle_question(Status.UNCHANGED, "Axle changed nothing; the driver's wish is in force.")
+    else:
+        turn.settle_question(Status.UNCHANGED, "No pause of Axle's is left to be made; the driver's wish is in force.")
 
 
 def look_up_once(turn: Turn) -> None:
@@ -67,16 +70,32 @@ def look_up_once(turn: Turn) -> None:
 
 
 def ask_again(turn: Turn, axle_site_id: str, axle_asset_id: str) -> None:
-    """The look-up told new ids: the question is put once more, under them."""
+    """The look-up told ids that are new to us: the question is put under them."""
+    charger = turn.charger
+    question = charger.question
+    if question is None:
+        return
+    move_to(turn, axle_site_id)
+    turn.charger = replace(
+        charger,
+        axle_asset_id=axle_asset_id,
+        enrolled=Enrolled.ENROLLED,
+        not_found_at_ms=None,
+        question=replace(question, looking_up=False),
+    )
+    turn.tell_enrolment()
+
+
+def wait_for_onboarding(turn: Turn) -> None:
+    """A consent came while the charger was looked up: its question goes on once our own onboarding is answered."""
     question = turn.charger.question
     if question:
-        turn.site = replace(turn.site, axle_site_id=axle_site_id)
-        turn.charger = replace(turn.charger, axle_asset_id=axle_asset_id, question=replace(question, looking_up=False))
+        turn.charger = replace(turn.charger, question=replace(question, looking_up=False))
 
 
 def lose(turn: Turn) -> None:
-    """Axle does not have the charger: it counts as unknown until a newer consent."""
-    turn.charger = replace(turn.charger, axle_asset_id=None)
+    """Axle does not have the charger: it counts as unknown until a newer consent, or until it is looked up again."""
+    turn.charger = replace(turn.charger, axle_asset_id=None, not_found_at_ms=turn.now_ms)
     conclude(turn, Enrolled.UNKNOWN)
     turn.settle_question(Status.NOT_ENROLLED, NOT_ENROLLED)
 
@@ -100,7 +119,7 @@ def wake(turn: Turn) -> None:
         turn.focus(charger)
         enrolling = charger.enrolling
         if enrolling and turn.now_ms >= enrolling.since_ms + turn.rules.onboarding_life_ms:
-            turn.charger = replace(charger, enrolling=None)
+            turn.charger = replace(charger, enrolling=None, enrolled=Enrolled.UNKNOWN)
             turn.settle_question(Status.FALLBACK, "Axle never answered our onboarding; the driver's wish stays.")
         question = turn.charger.question
         if question is None or turn.now_ms < gives_up_at_ms(turn.charger, question, turn.now_ms, turn.rules):

@@ -1,23 +1,30 @@
 """The product: what is said and owed when something happens. Read `TABLE` from top to bottom.
 
 `decide(site, event, now_ms)` takes the event into the registers (`registers.py`), then runs the first row of the
-event's part of `TABLE` whose condition holds. Rows name their effect; effects about schedules are in `asking.py`, about
-joining and leaving Axle in `enrolment.py`. The one idea: every kind of event has rows for every state, the last one
-without a condition, so nothing that can happen is left out and nothing raises.
+event's part of `TABLE` that stands for the charger's state and whose condition holds. States are in `standing.py`,
+conditions in `conditions.py`; rows name their effect: those about schedules are in `asking.py`, about joining Axle in
+`enrolment.py`, about leaving it in `leaving.py`. The one idea: for every state and every kind of event the last row
+has no condition, so nothing that can happen is left out and nothing raises. A pair that changes nothing is a row as
+well, and says why.
 """
 
 from collections.abc import Callable
+from itertools import product
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from processor.core import asking, enrolment
+from processor.core import asking, enrolment, leaving
+from processor.core import conditions as if_
+from processor.core.conditions import Condition
 from processor.core.events import (
-    BoostAction,
+    Action,
     CallFailed,
     ConsentWithdrawn,
     Due,
+    Erase,
     Event,
+    Found,
     LookedUp,
     Offboarded,
     Onboarded,
@@ -30,19 +37,30 @@ from processor.core.events import (
     Unreadable,
     UserBoost,
 )
-from processor.core.outputs import AlarmKind, Enrolled, Output, Result, Status
-from processor.core.registers import concerns_one_charger, is_unknown, take
+from processor.core.outputs import AlarmKind, Enrolled, EnrolmentStatus, Output, Result, Status
+from processor.core.registers import concerns_one_charger, take
 from processor.core.rules import Rules
-from processor.core.site import Site, halted, taken_away, withdrawn
+from processor.core.site import Site
+from processor.core.standing import Asking, Standing, asking_of, standing_of
 from processor.core.turn import Turn
+
+Effect = Callable[[Turn], None]
+S = Standing
+ANYWHERE = frozenset(Standing)
+LEFT = frozenset({S.LEAVING, S.SEARCHING, S.OFFBOARDING, S.GONE})
+ONBOARDING = frozenset({S.JOINING, S.ADOPTING})
+ANYHOW = frozenset(Asking)
+LOOKING_UP = frozenset({Asking.LOOKING_UP})
 
 
 class Row(Struct, frozen=True):
-    """One line of the table: what it is about, when it applies, what happens."""
+    """One line of the table: what it is about, what happens, and when: in which states, on which condition."""
 
     says: str
-    when: Callable[[Turn], bool]
-    then: Callable[[Turn], None]
+    then: Effect
+    when: Condition = if_.always
+    at: frozenset[Standing] = ANYWHERE
+    asking: frozenset[Asking] = ANYHOW
 
 
 class Decision(Struct, frozen=True):
@@ -54,287 +72,245 @@ class Decision(Struct, frozen=True):
 
 def decide(site: Site, event: Event, now_ms: int, rules: Rules) -> Decision:
     """Step 5: what follows from `event` at `now_ms` (UTC) for the site as it is. Every pair has a row; none raises."""
+    if _is_crowded(site, event, rules):
+        return _decide_without_memory(site, event, now_ms, rules)
     turn = Turn(site, event, now_ms, rules)
     take(turn)
-    enrolment.begin_enrolling(turn)
-    row = next(row for row in TABLE[type(event)] if row.when(turn))
-    row.then(turn)
-    enrolment.forget_what_is_not_owed(turn)
+    enrolment.begin(turn)
+    leaving.begin(turn)
+    row_for(turn).then(turn)
+    enrolment.end(turn)
+    leaving.end(turn)
     return Decision(turn.site, tuple(turn.outputs))
 
 
-def _always(_: Turn) -> bool:
-    return True
+def row_for(turn: Turn) -> Row:
+    """The row of the table for a turn whose event was taken into the registers."""
+    charger = turn.charger_or_none
+    rows = ROWS[standing_of(turn.site, charger), asking_of(charger), type(turn.event)]
+    return next(row for row in rows if row.when(turn))
+
+
+def _is_crowded(site: Site, event: Event, rules: Rules) -> bool:
+    """Whether an event names yet another charger of a site that has more of them than a home can have."""
+    if len(site.chargers) < rules.chargers_max or not isinstance(event, Action | ConsentWithdrawn):
+        return False
+    if isinstance(event, ConsentWithdrawn) and not concerns_one_charger(event):
+        return False
+    return site.charger(event.charger_id or "") is None
+
+
+def _decide_without_memory(site: Site, event: Event, now_ms: int, rules: Rules) -> Decision:
+    """The driver's wish goes out as ever, but the charger is not kept: a site's state may not grow without end."""
+    alone = Site(site.site_id, consent=site.consent, withdrawal=site.withdrawal, unkept_revision=site.unkept_revision)
+    turn = Turn(alone, event, now_ms, replace(rules, onboarding_elsewhere=False))
+    take(turn)
+    row_for(turn).then(turn)
+    turn.alarm(AlarmKind.TOO_MANY_CHARGERS, str(len(site.chargers)))
+    outputs = tuple(output for output in turn.outputs if not isinstance(output, EnrolmentStatus))
+    revision = turn.charger.revision or site.unkept_revision
+    return Decision(replace(site, consent=turn.site.consent, unkept_revision=revision), outputs)
 
 
 def _nothing(_: Turn) -> None:
-    pass
+    """Nothing happens."""
 
 
-def _outcome(result: Result) -> Callable[[Turn], None]:
-    return lambda turn: turn.settle_event(result)
+def _named(says: str | None, then: Effect) -> Effect:
+    """An effect made for a row says what it does, as the others do: docs/table.md is written from it."""
+    then.__doc__ = says
+    return then
 
 
-def _say(status: Status, reason: str) -> Callable[[Turn], None]:
-    return lambda turn: asking.say(turn, status, reason)
+def _outcome(result: Result) -> Effect:
+    return _named(f"Nothing changes; the outcome is `{result}`.", lambda turn: turn.settle_event(result))
 
 
-def _moved_nothing(turn: Turn) -> bool:
-    return not turn.moved
+def _say(status: Status, reason: str) -> Effect:
+    return _named(f"Publish the wish as the last word: `{status}`.", lambda turn: asking.say(turn, status, reason))
 
 
-def _boost_is_over(turn: Turn) -> bool:
-    event = turn.event
-    if turn.changes_wish or not isinstance(event, UserBoost) or event.action is not BoostAction.BOOST:
-        return False
-    return event.boost_until_ms is None or turn.now_ms >= event.boost_until_ms
+def _with_ids(effect: Callable[[Turn, str, str], None]) -> Effect:
+    """The effect, given Axle's ids of the site and the charger that the event at hand tells."""
+
+    def then(turn: Turn) -> None:
+        event = turn.event
+        told = event.found if isinstance(event, LookedUp) else event
+        if isinstance(told, Found | Onboarded):
+            effect(turn, told.axle_site_id, told.axle_asset_id)
+
+    return _named(effect.__doc__, then)
 
 
-def _must_not_pause(turn: Turn) -> bool:
-    return withdrawn(turn.site) or taken_away(turn.site, turn.charger)
-
-
-def _can_be_asked(turn: Turn) -> bool:
-    return turn.charger.enrolled is Enrolled.ENROLLED or turn.charger.enrolling is not None
-
-
-def _nothing_ahead(turn: Turn) -> bool:
-    return not turn.has_future
-
-
-def _newer_consent_stands(turn: Turn) -> bool:
-    event = turn.event
-    if isinstance(event, ConsentWithdrawn) and concerns_one_charger(event):
-        return not taken_away(turn.site, turn.charger)
-    return not withdrawn(turn.site)
-
-
-def _one_charger(turn: Turn) -> bool:
-    return isinstance(turn.event, ConsentWithdrawn) and concerns_one_charger(turn.event)
-
-
-def _must_leave(turn: Turn) -> bool:
-    return _must_not_pause(turn) or _leaves_first(turn) or turn.site.consent is None
-
-
-def _leaves_first(turn: Turn) -> bool:
-    return turn.charger.leaving is not None or turn.site.offboarding is not None
-
-
-def _has_these_ids(turn: Turn) -> bool:
-    event, charger = turn.event, turn.charger
-    return (
-        isinstance(event, Onboarded)
-        and charger.enrolled is Enrolled.ENROLLED
-        and (charger.axle_asset_id, turn.site.axle_site_id) == (event.axle_asset_id, event.axle_site_id)
-    )
-
-
-def _looking_for_remains(turn: Turn) -> bool:
-    return turn.charger.leaving is not None and turn.charger.axle_asset_id is None
-
-
-def _refused_because(why: Refusal) -> Callable[[Turn], bool]:
-    return lambda turn: getattr(turn.event, "why", None) is why
-
-
-def _adopting(turn: Turn) -> bool:
-    return turn.charger.enrolling is not None and turn.charger.enrolling.adopting
-
-
-def _found_ours(turn: Turn) -> bool:
-    event = turn.event
-    return isinstance(event, LookedUp) and event.found is not None and enrolment.is_ours(turn, event.found)
-
-
-def _found_strangers(turn: Turn) -> bool:
-    return isinstance(turn.event, LookedUp) and turn.event.found is not None
-
-
-def _looking_up_for_question(turn: Turn) -> bool:
-    return turn.charger.question is not None and turn.charger.question.looking_up
-
-
-def _not_the_open_question(turn: Turn) -> bool:
-    event, question = turn.event, turn.charger.question
-    return question is None or not (
-        isinstance(event, ScheduleAnswered | ScheduleRefused) and event.number == question.number
-    )
-
-
-def _was_looked_up(turn: Turn) -> bool:
-    return turn.charger.question is not None and turn.charger.question.looked_up
-
-
-def _not_enrolling(turn: Turn) -> bool:
-    return turn.charger.enrolling is None
-
-
-def _removal_not_owed(turn: Turn) -> bool:
-    return turn.charger.leaving is None or turn.charger.axle_asset_id is None
-
-
-def _offboarding_not_owed(turn: Turn) -> bool:
-    event, site = turn.event, turn.site
-    return site.offboarding is None or not isinstance(event, Offboarded) or event.axle_site_id != site.axle_site_id
-
-
-def _leave_again(turn: Turn) -> None:
-    event = turn.event
-    if isinstance(event, Onboarded):
-        enrolment.leave_again(turn, event)
-    elif isinstance(event, LookedUp) and event.found:
-        enrolment.leave_again(turn, event.found)
-
-
-def _enrol(turn: Turn) -> None:
-    event = turn.event
-    ids = event.found if isinstance(event, LookedUp) else event
-    if ids is not None:
-        enrolment.enrol(turn, ids.axle_site_id, ids.axle_asset_id)  # type: ignore[union-attr]
-
-
-def _ask_again(turn: Turn) -> None:
-    event = turn.event
-    if isinstance(event, LookedUp) and event.found:
-        asking.ask_again(turn, event.found.axle_site_id, event.found.axle_asset_id)
+_leave_again = _with_ids(leaving.leave_again)
+_enrol = _with_ids(enrolment.enrol)
+_ask_again = _with_ids(asking.ask_again)
 
 
 def _not_ours(turn: Turn) -> None:
+    """Touch nothing of another household's, stop looking, and tell a person."""
     turn.alarm(AlarmKind.UNOWNED_SITE_FOUND, "look_up")
-    enrolment.stop_looking(turn)
+    leaving.stop_looking(turn)
 
 
-def _conclude(standing: Enrolled, alarm: AlarmKind | None = None) -> Callable[[Turn], None]:
+def _conclude(standing: Enrolled, alarm: AlarmKind | None = None) -> Effect:
     def then(turn: Turn) -> None:
         if alarm:
             turn.alarm(alarm, standing.value)
         enrolment.conclude(turn, standing)
         turn.settle_question(Status.NOT_ENROLLED, asking.NOT_ENROLLED)
 
-    return then
+    return _named(f"Use up the consent: the charger is `{standing}`.", then)
 
 
 def _adopt(turn: Turn) -> None:
+    """Owe a look-up before anything else."""
     enrolling = turn.charger.enrolling
     if enrolling:
         turn.charger = replace(turn.charger, enrolling=replace(enrolling, adopting=True))
 
 
 def _onboard_anew(turn: Turn) -> None:
+    """Forget Axle's id of the site, so that the onboarding makes a new one."""
     turn.site = replace(turn.site, axle_site_id=None)
 
 
 def _expire_question(turn: Turn) -> None:
+    """Close the question with the wish as the last word."""
     turn.settle_question(Status.EXPIRED, "The session was over before Axle answered.")
 
 
 def _failed(turn: Turn) -> None:
+    """Tell a person; the call is still owed."""
     if isinstance(turn.event, CallFailed):
         turn.alarm(AlarmKind.OFFBOARDING_REFUSED, str(turn.event.status))
 
 
 WISH_ROWS = (
-    Row("nothing of it lies ahead", _nothing_ahead, _say(Status.EXPIRED, "Nothing of the schedule lies ahead.")),
+    Row("nothing of it lies ahead", _say(Status.EXPIRED, "Nothing of the schedule lies ahead."), if_.nothing_ahead),
     Row(
         "the household withdrew, or the charger was disconnected",
-        _must_not_pause,
         _say(Status.WITHDRAWN, "There is no consent for pauses; the driver's wish is in force."),
+        if_.must_not_pause,
     ),
     Row(
         "a newer action of the driver could not be understood",
-        lambda turn: halted(turn.charger),
         _say(Status.FALLBACK, "A newer action of the driver could not be understood; no pauses."),
+        if_.newest_word_not_understood,
     ),
-    Row("Axle manages the charger, or is about to", _can_be_asked, asking.ask),
-    Row("Axle does not manage the charger", _always, _say(Status.NOT_ENROLLED, asking.NOT_ENROLLED)),
+    Row("Axle manages the charger, or is about to", asking.ask, if_.can_be_asked),
+    Row("Axle does not manage the charger", _say(Status.NOT_ENROLLED, asking.NOT_ENROLLED)),
 )
 
 TABLE: dict[type[Event], tuple[Row, ...]] = {
     PlugIn: (
-        Row("the same plug-in again", lambda turn: turn.known, _outcome(Result.DUPLICATE)),
-        Row("older than all it speaks of", _moved_nothing, _outcome(Result.STALE)),
+        Row("the same plug-in again", _outcome(Result.DUPLICATE), if_.heard_before),
+        Row("older than all it speaks of", _outcome(Result.STALE), if_.moved_nothing),
         *WISH_ROWS,
     ),
     UserBoost: (
-        Row("an action that we do not know", lambda turn: is_unknown(turn.event), asking.halt),
-        Row("the same action again", lambda turn: turn.known, _outcome(Result.DUPLICATE)),
-        Row("older than all it speaks of", _moved_nothing, _outcome(Result.STALE)),
-        Row("a boost that is over", _boost_is_over, _outcome(Result.EXPIRED)),
+        Row("an action that we do not know", asking.halt, if_.not_understood),
+        Row("the same action again", _outcome(Result.DUPLICATE), if_.heard_before),
+        Row("older than all it speaks of", _outcome(Result.STALE), if_.moved_nothing),
+        Row("a boost that is over", _outcome(Result.EXPIRED), if_.boost_is_over),
         Row(
             "a boost of an earlier session, or a cancel without a boost",
-            lambda turn: not turn.changes_wish,
             _outcome(Result.STALE),
+            if_.changes_nothing_ahead,
         ),
         *WISH_ROWS,
     ),
-    Unreadable: (Row("the driver did something that we cannot read", _always, asking.halt),),
+    Unreadable: (Row("the driver did something that we cannot read", asking.halt),),
     ConsentWithdrawn: (
-        Row("the same withdrawal again", lambda turn: turn.known, _outcome(Result.DUPLICATE)),
-        Row("older than the one we know", _moved_nothing, _outcome(Result.STALE)),
-        Row("a newer consent stands", _newer_consent_stands, _outcome(Result.STALE)),
-        Row("one charger was disconnected", _one_charger, enrolment.disconnect_charger),
-        Row("the household withdrew", _always, enrolment.withdraw_site),
+        Row("the same withdrawal again", _outcome(Result.DUPLICATE), if_.heard_before),
+        Row("older than the one we know", _outcome(Result.STALE), if_.moved_nothing),
+        Row("a newer consent stands", _outcome(Result.STALE), if_.newer_consent_stands),
+        Row("one charger was disconnected", leaving.disconnect_charger, if_.one_charger_leaves),
+        Row("the household withdrew", leaving.withdraw_site),
+    ),
+    Erase: (
+        Row("the same order again", _outcome(Result.DUPLICATE), if_.order_heard_before),
+        Row("a newer consent stands", _outcome(Result.STALE), if_.newer_consent_stands),
+        Row("the household is to be forgotten", leaving.erase),
     ),
     Onboarded: (
-        Row("the charger left meanwhile", _must_leave, _leave_again),
-        Row("we know that already", _has_these_ids, _nothing),
-        Row("the charger is enrolled", _always, _enrol),
+        Row("the charger left meanwhile", _leave_again, at=LEFT),
+        Row("no consent is known that it could come from", _leave_again, if_.no_consent_known),
+        Row("we know that already", _nothing, if_.has_these_ids, at=frozenset({S.ENROLLED})),
+        Row("the charger is enrolled", _enrol),
     ),
     OnboardingRefused: (
-        Row("it is to leave first: this is the answer to an older onboarding", _leaves_first, _nothing),
-        Row("not asked for any more", _not_enrolling, _nothing),
-        Row("Axle has the charger: see whose it is", _refused_because(Refusal.EXISTS), _adopt),
-        Row("Axle lost the site: onboard it anew", _refused_because(Refusal.UNKNOWN_CHARGER), _onboard_anew),
-        Row("not eligible", _refused_because(Refusal.NOT_ELIGIBLE), _conclude(Enrolled.NOT_ELIGIBLE)),
-        Row("our request was at fault", _always, enrolment.refuse_for_our_fault),
+        Row("not asked for any more", _nothing, at=ANYWHERE - ONBOARDING),
+        Row("Axle has the charger: see whose it is", _adopt, if_.refused_because(Refusal.EXISTS)),
+        Row("Axle lost the site: onboard it anew", _onboard_anew, if_.refused_because(Refusal.UNKNOWN_CHARGER)),
+        Row("a newer consent came meanwhile: it is tried next", _nothing, if_.newer_consent_to_try),
+        Row("not eligible", _conclude(Enrolled.NOT_ELIGIBLE), if_.refused_because(Refusal.NOT_ELIGIBLE)),
+        Row("our request was at fault", enrolment.refuse_for_our_fault),
     ),
     LookedUp: (
         Row(
-            "it left, and here is what it left behind",
-            lambda turn: _looking_for_remains(turn) and _found_ours(turn),
-            _leave_again,
+            "we onboard it ourselves meanwhile: that tells",
+            asking.wait_for_onboarding,
+            if_.for_a_question,
+            at=ONBOARDING,
+            asking=LOOKING_UP,
         ),
-        Row(
-            "it left, and what is there is not ours",
-            lambda turn: _looking_for_remains(turn) and _found_strangers(turn),
-            _not_ours,
-        ),
-        Row("it left, and nothing is there", _looking_for_remains, enrolment.nothing_found),
-        Row("Axle's charger is ours: adopt it", lambda turn: _adopting(turn) and _found_ours(turn), _enrol),
-        Row("it is not ours", _adopting, _conclude(Enrolled.CONFLICT, AlarmKind.CHARGER_CONFLICT)),
         Row(
             "the question goes on under new ids",
-            lambda turn: _looking_up_for_question(turn) and _found_ours(turn),
             _ask_again,
+            if_.found_for_the_question,
+            at=ANYWHERE - LEFT,
+            asking=LOOKING_UP,
         ),
-        Row("Axle does not have our charger any more", _looking_up_for_question, asking.lose),
-        Row("not asked for any more", _always, _nothing),
+        Row("Axle does not have our charger", asking.lose, if_.for_a_question, at=ANYWHERE - LEFT, asking=LOOKING_UP),
+        Row("the question waits for it no more", _nothing, if_.for_a_question),
+        Row("it left, and here is what it left behind", _leave_again, if_.found_ours, at=frozenset({S.SEARCHING})),
+        Row("it left, and what is there is not ours", _not_ours, if_.found_strangers, at=frozenset({S.SEARCHING})),
+        Row("it left, and nothing is there", leaving.nothing_found, at=frozenset({S.SEARCHING})),
+        Row("Axle's charger is ours: adopt it", _enrol, if_.found_ours, at=frozenset({S.ADOPTING})),
+        Row("it is not ours", _conclude(Enrolled.CONFLICT, AlarmKind.CHARGER_CONFLICT), at=frozenset({S.ADOPTING})),
+        Row("not asked for any more", _nothing),
     ),
     ScheduleAnswered: (
-        Row("an answer to an older question", _not_the_open_question, _nothing),
-        Row("the session is over", _nothing_ahead, _expire_question),
-        Row("an answer in time", _always, asking.hear_answer),
+        Row("no question is open", _nothing, asking=frozenset({Asking.QUIET})),
+        Row("an answer to an older question", _nothing, if_.another_question),
+        Row("the session is over", _expire_question, if_.nothing_ahead),
+        Row("an answer in time", asking.hear_answer),
     ),
     ScheduleRefused: (
-        Row("an answer to an older question", _not_the_open_question, _nothing),
-        Row("Axle holds no consent", _refused_because(Refusal.FORBIDDEN), asking.forbidden),
-        Row(
-            "Axle does not know the charger, even after a look-up",
-            lambda turn: _refused_because(Refusal.UNKNOWN_CHARGER)(turn) and _was_looked_up(turn),
-            asking.lose,
-        ),
-        Row("Axle does not know the charger", _refused_because(Refusal.UNKNOWN_CHARGER), asking.look_up_once),
-        Row("our request was at fault", _always, asking.our_fault),
+        Row("no question is open", _nothing, asking=frozenset({Asking.QUIET})),
+        Row("an answer to an older question", _nothing, if_.another_question),
+        Row("Axle holds no consent", asking.forbidden, if_.refused_because(Refusal.FORBIDDEN)),
+        Row("Axle does not know the charger, even after a look-up", asking.lose, if_.unknown_after_look_up),
+        Row("Axle does not know the charger", asking.look_up_once, if_.refused_because(Refusal.UNKNOWN_CHARGER)),
+        Row("our request was at fault", asking.our_fault),
     ),
     Removed: (
-        Row("not owed any more", _removal_not_owed, _nothing),
-        Row("the charger is gone at Axle", _always, enrolment.removal_confirmed),
+        Row("not owed any more", _nothing, at=ANYWHERE - {S.LEAVING}),
+        Row("another asset than the one that is to go", _nothing, if_.another_asset),
+        Row("the charger is gone at Axle", leaving.removal_confirmed),
     ),
     Offboarded: (
-        Row("not owed any more", _offboarding_not_owed, _nothing),
-        Row("the site is gone at Axle", _always, enrolment.offboarding_confirmed),
+        Row("not owed any more", _nothing, at=ANYWHERE - {S.OFFBOARDING}),
+        Row("another site than the one that is to go", _nothing, if_.another_site),
+        Row("it was only unenrolled, and is to be deleted since", _nothing, if_.only_unenrolled),
+        Row("the site is gone at Axle", leaving.offboarding_confirmed),
     ),
-    CallFailed: (Row("a call that may not be given up was refused", _always, _failed),),
-    Due: (Row("time passed", _always, asking.wake),),
+    CallFailed: (Row("a call that may not be given up was refused", _failed),),
+    Due: (Row("time passed", asking.wake),),
 }
+
+Pair = tuple[Standing, Asking, type[Event]]
+
+
+def _rows_of(standing: Standing, how: Asking, kind: type[Event]) -> tuple[Row, ...]:
+    """The rows that may apply to a pair, up to the first that always does."""
+    rows = [row for row in TABLE[kind] if standing in row.at and how in row.asking]
+    last = next(number for number, row in enumerate(rows, 1) if row.when is if_.always)
+    return tuple(rows[:last])
+
+
+ROWS: dict[Pair, tuple[Row, ...]] = {
+    (standing, how, kind): _rows_of(standing, how, kind) for standing, how, kind in product(Standing, Asking, TABLE)
+}
+"""The table by state: every pair is here, with the rows that may apply, in order; the last one always does."""

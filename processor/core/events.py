@@ -1,9 +1,9 @@
 """What happened: the only things that `decide` is ever told.
 
-Three families, all immutable: what the platform says (`PlugIn`, `UserBoost`, `ConsentWithdrawn`, `Unreadable`), what
-Axle answers (`Onboarded` ... `CallFailed`), and that time passed (`Due`). No behaviour lives here. Times are UTC
-milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead of the broker's clock was set back to
-it before it got here, so the core never doubts a time again.
+Four families, all immutable: what the platform says (`PlugIn`, `UserBoost`, `ConsentWithdrawn`, `Unreadable`), what an
+operator orders (`Erase`), what Axle answers (`Onboarded` ... `CallFailed`), and that time passed (`Due`). No behaviour
+lives here. Times are UTC milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead of the
+broker's clock was set back to it before it got here, so the core never doubts a time again.
 """
 
 from enum import StrEnum
@@ -115,8 +115,25 @@ class Unreadable(Struct, frozen=True):
     kind: Input
 
 
+class Erase(Struct, frozen=True):
+    """An operator's order to forget a household: offboard it whatever the settings say, then keep nothing of it.
+
+    Nothing but a keyed hash, so that a replay of its old events cannot bring it back. If its drivers act again, what
+    they do is kept like anybody's: they are to be heard.
+    """
+
+    event_id: str
+    occurred_at_ms: int
+    source: Source
+    site_id: str
+
+
 Action = PlugIn | UserBoost | Unreadable
 """What a driver does at one charger."""
+
+
+InputEvent = Action | ConsentWithdrawn | Erase
+"""What waits for an outcome of its own."""
 
 
 class Refusal(StrEnum):
@@ -139,11 +156,15 @@ class Onboarded(Struct, frozen=True):
 
 
 class OnboardingRefused(Struct, frozen=True):
-    """Axle did not take the charger: not eligible, it exists already (409), or our request was at fault."""
+    """Axle did not take the charger: not eligible, it exists already (409), or our request was at fault.
+
+    `consented_at_ms` is that of the enrolment that was sent: a newer one may have come since.
+    """
 
     site_id: str
     charger_id: str
     why: Refusal
+    consented_at_ms: int
 
 
 class Found(Struct, frozen=True):
@@ -158,11 +179,15 @@ class Found(Struct, frozen=True):
 
 
 class LookedUp(Struct, frozen=True):
-    """The answer to a look-up of a charger by our own id; `found` is None when Axle does not know it."""
+    """The answer to a look-up of a charger by our own id; `found` is None when Axle does not know it.
+
+    `for_question`: a question waits for it, and it says nothing to an enrolment that is looked up at the same time.
+    """
 
     site_id: str
     charger_id: str
     found: Found | None
+    for_question: bool = False
 
 
 class ScheduleAnswered(Struct, frozen=True):
@@ -188,17 +213,22 @@ class ScheduleRefused(Struct, frozen=True):
 
 
 class Removed(Struct, frozen=True):
-    """Axle does not have this charger any more (it was deleted, or was not there)."""
+    """Axle does not have this asset any more (it was deleted, or was not there)."""
 
     site_id: str
     charger_id: str
+    axle_asset_id: str
 
 
 class Offboarded(Struct, frozen=True):
-    """Axle does not have this site any more (it was offboarded, or was not there)."""
+    """Axle does not have this site any more (it was offboarded, or was not there).
+
+    `kept`: it was unenrolled, so Axle does nothing with it any more, but still has it and its payments.
+    """
 
     site_id: str
     axle_site_id: str
+    kept: bool = False
 
 
 class CallFailed(Struct, frozen=True):
@@ -218,4 +248,4 @@ class Due(Struct, frozen=True):
 Answer = (
     Onboarded | OnboardingRefused | LookedUp | ScheduleAnswered | ScheduleRefused | Removed | Offboarded | CallFailed
 )
-Event = Action | ConsentWithdrawn | Answer | Due
+Event = InputEvent | Answer | Due

@@ -9,19 +9,25 @@ from msgspec import Struct
 
 from processor.core.events import Enrolment
 from processor.core.outputs import Enrolled
-from processor.core.rules import Rules
+from processor.core.rules import OnboardingForm, Rules, WithdrawalAction
 from processor.core.schedule import Schedule
 from processor.core.site import Charger, Site, boost_window, gives_up_at_ms, looks_at_ms, to_send, withdrawn
 
 
 class Onboard(Struct, frozen=True):
-    """Tell Axle of a charger; with `axle_site_id` it joins that site. Repeated: 409, then a look-up adopts it."""
+    """Tell Axle of a charger; with `axle_site_id` it joins that site. Repeated: 409, then a look-up adopts it.
+
+    In the form `upsert` a repeated call is the same call. `override_withdrawal`: the household consented again after
+    a withdrawal, which that form wants to be told.
+    """
 
     site_id: str
     charger_id: str
     enrolment: Enrolment
     power_kw: float | None
     axle_site_id: str | None
+    form: OnboardingForm = OnboardingForm.GUIDE
+    override_withdrawal: bool = False
     not_before_ms: int = 0
 
 
@@ -58,10 +64,11 @@ class Remove(Struct, frozen=True):
 
 
 class Offboard(Struct, frozen=True):
-    """Delete the site and all its chargers. Repeated: 404, which is done."""
+    """Delete the site and all its chargers, or only `unenrol` it. Repeated: 404, or unenrolled already, is done."""
 
     site_id: str
     axle_site_id: str
+    unenrol: bool = False
     not_before_ms: int = 0
 
 
@@ -74,7 +81,7 @@ def owed(site: Site, now_ms: int, rules: Rules) -> tuple[Intent, ...]:
     Leaving goes before joining: a newer consent waits until Axle has confirmed what an older withdrawal asked for.
     """
     calls: list[Intent] = []
-    enrolment_call = _leaving(site, rules) or _joining(site)
+    enrolment_call = _leaving(site, rules) or _joining(site, rules)
     if enrolment_call:
         calls.append(enrolment_call)
     if site.offboarding is None and not withdrawn(site):
@@ -87,7 +94,10 @@ def owed(site: Site, now_ms: int, rules: Rules) -> tuple[Intent, ...]:
 
 def _leaving(site: Site, rules: Rules) -> Intent | None:
     if site.offboarding and site.axle_site_id:
-        return Offboard(site.site_id, site.axle_site_id)
+        unenrols = rules.withdrawal_action is WithdrawalAction.UNENROL
+        # Only a recorded withdrawal lets a household of that form come back: one whose last charger left is deleted.
+        keeps_site = unenrols and site.erasing is None and site.withdrawal is not None
+        return Offboard(site.site_id, site.axle_site_id, keeps_site)
     look_ups: list[LookUp] = []
     for charger in site.chargers:
         if charger.leaving is None:
@@ -99,16 +109,21 @@ def _leaving(site: Site, rules: Rules) -> Intent | None:
     return min(look_ups, key=lambda call: call.not_before_ms, default=None)
 
 
-def _joining(site: Site) -> Intent | None:
-    if site.offboarding or site.enrolment is None:
+def _joining(site: Site, rules: Rules) -> Intent | None:
+    charger = next((charger for charger in site.chargers if charger.enrolling), None)
+    if site.offboarding or site.enrolment is None or charger is None:
         return None
-    for charger in site.chargers:
-        if charger.enrolling is None:
-            continue
-        if charger.enrolling.adopting:
-            return LookUp(site.site_id, charger.charger_id, 0)
-        return Onboard(site.site_id, charger.charger_id, site.enrolment, charger.power_kw, site.axle_site_id)
-    return None
+    if charger.enrolling and charger.enrolling.adopting:
+        return LookUp(site.site_id, charger.charger_id, 0)
+    return Onboard(
+        site.site_id,
+        charger.charger_id,
+        site.enrolment,
+        charger.power_kw,
+        site.axle_site_id,
+        rules.onboarding_form,
+        override_withdrawal=rules.onboarding_form is OnboardingForm.UPSERT and site.withdrawal is not None,
+    )
 
 
 def _question(site: Site, charger: Charger, now_ms: int, rules: Rules) -> Intent | None:
@@ -116,11 +131,19 @@ def _question(site: Site, charger: Charger, now_ms: int, rules: Rules) -> Intent
     if question is None or charger.leaving or now_ms >= gives_up_at_ms(charger, question, now_ms, rules):
         return None
     if question.looking_up:
-        return LookUp(site.site_id, charger.charger_id, 0, for_question=True)
+        return LookUp(site.site_id, charger.charger_id, 0, question.not_before_ms, for_question=True)
     if charger.enrolled is not Enrolled.ENROLLED or charger.axle_asset_id is None:
         return None
     schedule = to_send(charger, now_ms, rules)
     if not schedule:
         return None
     boosted = bool(boost_window(charger, now_ms, rules))
-    return AskSchedule(site.site_id, charger.charger_id, question.number, charger.axle_asset_id, schedule, boosted)
+    return AskSchedule(
+        site.site_id,
+        charger.charger_id,
+        question.number,
+        charger.axle_asset_id,
+        schedule,
+        boosted,
+        question.not_before_ms,
+    )

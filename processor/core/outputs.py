@@ -121,6 +121,12 @@ class Outcome(Struct, frozen=True):
     revision: int | None = None
 
 
+class Erased(Struct, frozen=True):
+    """Nothing of this household is kept any more; whatever is published about it for good is to go too."""
+
+    site_id: str
+
+
 class AlarmKind(StrEnum):
     """What a person should look at."""
 
@@ -130,6 +136,8 @@ class AlarmKind(StrEnum):
     CONSENT_MISSING_AT_AXLE = "consent_missing_at_axle"
     OFFBOARDING_REFUSED = "offboarding_refused"
     UNOWNED_SITE_FOUND = "unowned_site_found"
+    EVENT_BUDGET_SPENT = "event_budget_spent"
+    TOO_MANY_CHARGERS = "too_many_chargers"
 
 
 class Alarm(Struct, frozen=True):
@@ -141,4 +149,4 @@ class Alarm(Struct, frozen=True):
     detail: str
 
 
-Output = ModifiedSchedule | EnrolmentStatus | Outcome | Alarm
+Output = ModifiedSchedule | EnrolmentStatus | Outcome | Erased | Alarm

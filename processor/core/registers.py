@@ -11,6 +11,7 @@ from processor.core.events import (
     Action,
     BoostAction,
     ConsentWithdrawn,
+    Erase,
     Event,
     PlugIn,
     Unreadable,
@@ -31,6 +32,8 @@ def take(turn: Turn) -> None:
         _take_action(turn, event)
     elif isinstance(event, ConsentWithdrawn):
         _take_withdrawal(turn, event)
+    elif isinstance(event, Erase):
+        _take_order(turn, event)
 
 
 def concerns_one_charger(event: ConsentWithdrawn) -> bool:
@@ -112,6 +115,13 @@ def _move_boost(charger: Charger, event: Action, stamp: Stamp) -> Charger:
         return charger
     until_ms = event.boost_until_ms if event.action is BoostAction.BOOST else None
     return replace(charger, boost=Boost(stamp, until_ms))
+
+
+def _take_order(turn: Turn, event: Erase) -> None:
+    """Who is to be forgotten has withdrawn."""
+    stamp = Stamp(event.occurred_at_ms, event.event_id)
+    if turn.site.withdrawal is None or stamp > turn.site.withdrawal:
+        turn.site = replace(turn.site, withdrawal=stamp)
 
 
 def _take_withdrawal(turn: Turn, event: ConsentWithdrawn) -> None:

@@ -54,6 +54,8 @@ class Question(Struct, frozen=True, array_like=True):
     """Axle answered 404: its ids are being looked up before the question is put once more."""
     looked_up: bool = False
     """That look-up was spent."""
+    not_before_ms: int = 0
+    """It exceeds the charger's budget of questions and waits until then."""
 
 
 class Enrolling(Struct, frozen=True, array_like=True):
@@ -73,6 +75,8 @@ class Leaving(Struct, frozen=True, array_like=True):
     since_ms: int
     asker: Asker | None = None
     look_ups: int = 0
+    once: bool = False
+    """No onboarding of ours is at stake, at most somebody else's: a single look-up tells."""
 
 
 class Offboarding(Struct, frozen=True, array_like=True):
@@ -103,6 +107,10 @@ class Charger(Struct, frozen=True, array_like=True):
     """The consent that the newest conclusive answer about this charger was got with."""
     enrolling: Enrolling | None = None
     leaving: Leaving | None = None
+    budget_until_ms: int = 0
+    """Questions so far have used up the budget until then; see `Rules.question_every_ms`."""
+    not_found_at_ms: int | None = None
+    """When Axle last did not know a charger that others may have onboarded."""
 
 
 class Site(Struct, frozen=True, array_like=True):
@@ -117,6 +125,16 @@ class Site(Struct, frozen=True, array_like=True):
     """Keyed fingerprint of the MPAN that we onboarded last, so that a look-up never takes over another household."""
     offboarding: Offboarding | None = None
     chargers: tuple[Charger, ...] = ()
+    older_marks: tuple[str, ...] = ()
+    """Fingerprints of MPANs that were corrected while their onboarding was not answered."""
+    kept_axle_site_ids: tuple[str, ...] = ()
+    """Axle's sites that were unenrolled, the newest first: they are there still, and so are their payments."""
+    left_axle_site_ids: tuple[str, ...] = ()
+    """Sites of Axle's that this household was moved away from, by a corrected MPAN: they leave with it."""
+    erasing: Stamp | None = None
+    """The order to forget this household, until nothing of it is left at Axle."""
+    unkept_revision: int = 0
+    """The newest revision given to a charger beyond those that are kept; theirs go on from it."""
 
     def charger(self, charger_id: str) -> Charger | None:
         """The charger of that id, or None."""
@@ -212,8 +230,21 @@ def gives_up_at_ms(charger: Charger, question: Question, now_ms: int, rules: Rul
 
 def looks_at_ms(leaving: Leaving, rules: Rules) -> int:
     """When the next look-up is due for what a charger may have left behind."""
+    if leaving.once:
+        return leaving.since_ms
     delays_ms = rules.look_up_delays_ms
     return leaving.since_ms + delays_ms[min(leaving.look_ups, len(delays_ms) - 1)]
+
+
+def is_erased(site: Site) -> bool:
+    """Whether nothing is left of the household but the mark that it withdrew."""
+    mark = erased_mark(site)
+    return mark is not None and site == Site(site.site_id, withdrawal=mark)
+
+
+def erased_mark(site: Site) -> Stamp | None:
+    """The withdrawal of a site as it stays after an erasure: its time, without the event."""
+    return Stamp(site.withdrawal.at_ms, "") if site.withdrawal else None
 
 
 def due_at_ms(site: Site, now_ms: int, rules: Rules) -> int | None:

@@ -7,12 +7,12 @@ Here live the few verbs that every row of the table is written in: `publish`, `a
 from msgspec.structs import replace
 
 from processor.core.events import (
-    Action,
-    Answer,
     ConsentWithdrawn,
     Due,
+    Erase,
     Event,
     Input,
+    InputEvent,
     PlugIn,
     Unreadable,
 )
@@ -44,18 +44,18 @@ from processor.core.site import (
 NOT_FINAL = {Status.REQUESTED}
 
 
-def kind_of(event: Action | ConsentWithdrawn) -> Input:
-    """Which topic's event this is."""
+def kind_of(event: InputEvent) -> Input:
+    """Which kind of input this is. An order to erase is a withdrawal, and more."""
     if isinstance(event, PlugIn):
         return Input.PLUG_IN
     if isinstance(event, Unreadable):
         return event.kind
-    if isinstance(event, ConsentWithdrawn):
+    if isinstance(event, ConsentWithdrawn | Erase):
         return Input.CONSENT_WITHDRAWN
     return Input.USER_BOOST
 
 
-def asker_of(event: Action | ConsentWithdrawn) -> Asker:
+def asker_of(event: InputEvent) -> Asker:
     """The event as one that waits for its outcome."""
     return Asker(event.event_id, kind_of(event), event.occurred_at_ms, event.source)
 
@@ -93,6 +93,11 @@ class Turn:
         self.site = self.site.having(charger)
 
     @property
+    def charger_or_none(self) -> Charger | None:
+        """The charger that is spoken of, or None where an event is about the site alone."""
+        return self._charger
+
+    @property
     def requested(self) -> Schedule:
         """What the driver of that charger wants."""
         return requested(self.charger, self.now_ms, self.rules)
@@ -116,7 +121,7 @@ class Turn:
         charger = self.charger
         wanted = self.requested
         last = charger.revision
-        revision = self.now_ms if last is None else max(last + 1, self.now_ms)
+        revision = max((self.site.unkept_revision if last is None else last) + 1, self.now_ms)
         self.outputs.append(
             ModifiedSchedule(
                 site_id=self.site.site_id,
@@ -138,11 +143,30 @@ class Turn:
         self.charger = replace(charger, revision=revision, pauses=pauses, served=served)
         return revision
 
-    def ask(self) -> None:
-        """Publish the driver's wish as it is and open the question to Axle about it."""
-        asker = self.asker
-        revision = self.publish(asker, Status.REQUESTED, "The driver's wish is in force; Axle is being asked.")
-        self.charger = replace(self.charger, question=Question(asker, revision, self.now_ms))
+    def ask(self, replaced: Question | None = None, *, looking_up: bool = False) -> None:
+        """Publish the driver's wish as it is and open the question to Axle about it.
+
+        A question that `replaced` one which waits for the charger's budget waits in its place, at no further cost.
+        """
+        revision = self.publish(self.asker, Status.REQUESTED, "The driver's wish is in force; Axle is being asked.")
+        # Never further ahead than one wait: a clock that was set back would make it hours.
+        not_before_ms = min(replaced.not_before_ms, self.now_ms + self.rules.question_every_ms) if replaced else 0
+        if not_before_ms <= self.now_ms:
+            not_before_ms = self._spend()
+        question = Question(self.asker, revision, self.now_ms, looking_up=looking_up, not_before_ms=not_before_ms)
+        self.charger = replace(self.charger, question=question)
+
+    def _spend(self) -> int:
+        """Take one question off the charger's budget; when it may be asked, or 0 for now."""
+        now_ms, every_ms = self.now_ms, self.rules.question_every_ms
+        in_one_go_ms = (self.rules.questions_at_once_max - 1) * every_ms
+        # Neither wishes that are never asked about nor a clock that was set back may keep a question waiting for long.
+        spent_ms = min(max(self.charger.budget_until_ms - now_ms, 0), in_one_go_ms + every_ms)
+        self.charger = replace(self.charger, budget_until_ms=now_ms + min(spent_ms, in_one_go_ms) + every_ms)
+        if spent_ms <= in_one_go_ms:
+            return 0
+        self.alarm(AlarmKind.EVENT_BUDGET_SPENT, "questions")
+        return now_ms + spent_ms - in_one_go_ms
 
     def say_at_once(self, status: Status, reason: str) -> None:
         """Publish the driver's wish as the last word, and give the event its outcome."""
@@ -184,7 +208,13 @@ class Turn:
         """Publish where the site stands with Axle."""
         chargers = tuple(ChargerEnrolment(c.charger_id, self._standing(c), c.axle_asset_id) for c in self.site.chargers)
         self.outputs.append(
-            EnrolmentStatus(self.site.site_id, consent_state(self.site), self.site.axle_site_id, chargers, self.now_ms)
+            EnrolmentStatus(
+                self.site.site_id,
+                consent_state(self.site),
+                self.site.axle_site_id or next(iter(self.site.kept_axle_site_ids), None),
+                chargers,
+                self.now_ms,
+            )
         )
 
     def _standing(self, charger: Charger) -> Enrolled:
@@ -201,6 +231,6 @@ class Turn:
     def asker(self) -> Asker:
         """The event at hand as one that waits for its outcome."""
         event = self.event
-        if isinstance(event, Answer | Due):
+        if not isinstance(event, InputEvent):
             raise ValueError(f"{type(event).__name__} waits for no outcome")
         return asker_of(event)

@@ -36,7 +36,9 @@ TAKE_MAX = 500
 BACKLOG_RECORDS_MAX = 2_000
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 REVOKE_WAIT_SECONDS = 5.0
-WATERMARK_SECONDS = 10.0
+WATERMARK_SECONDS = 2.0
+WATERMARK_TRIES_MAX = 20
+WATERMARK_PAUSE_SECONDS = 0.1
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
 WAKE_SECONDS = 0.002
@@ -105,6 +107,7 @@ class PollThread:
         self._backlog_records = 0
         self._backlog_bytes = 0
         self._assigned = 0
+        self._failed_to_assign: KafkaException | None = None
         self._next: dict[Partition, int] = {}
         """Partitions that are delivered, and the next offset of each."""
         self._choked = False
@@ -207,6 +210,8 @@ class PollThread:
         self._serve(consumer)
         self._breathe(consumer)
         first = consumer.poll(POLL_SECONDS if len(self._next) == self._assigned else POLL_SECONDS_AT_START)
+        if self._failed_to_assign:
+            raise self._failed_to_assign
         # consume(n, timeout) would wait the whole time-out while fewer than n are there (measured)
         messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []
         if self._assigned:
@@ -281,14 +286,29 @@ class PollThread:
         end) instead of a number would be looked up in the background, and a late answer would undo our seek: records
         in between would be skipped without a sign.
         """
+        try:
+            for partition in partitions:
+                partition.offset = self._first_offset(consumer, partition)
+        except KafkaException as error:
+            # What is raised in a callback ends this thread without a word: it is raised after the poll instead.
+            self._failed_to_assign = error
+            return
         for partition in partitions:
-            partition.offset, _ = consumer.get_watermark_offsets(partition, WATERMARK_SECONDS)
             self._leases.open(partition.topic, partition.partition)
         consumer.assign(partitions)
         consumer.pause(partitions)
         self._assigned = len(partitions)
         self.has_joined = True
         self._listener.on_assigned([(p.topic, p.partition) for p in partitions])
+
+    def _first_offset(self, consumer: Consumer, partition: TopicPartition) -> int:
+        """Where the partition begins. Asked again for a while: it may have no leader yet, or change it just now."""
+        for _ in range(WATERMARK_TRIES_MAX):
+            with suppress(KafkaException):
+                return consumer.get_watermark_offsets(partition, WATERMARK_SECONDS)[0]
+            if self._stopping.wait(WATERMARK_PAUSE_SECONDS):
+                break
+        return consumer.get_watermark_offsets(partition, WATERMARK_SECONDS)[0]
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """Let the transaction that holds these partitions end, then let them go."""

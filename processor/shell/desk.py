@@ -123,6 +123,7 @@ class Desk:
         state = self._lanes.get(lane)
         if state:
             state.answered = False
+            self._let_go(lane, state)
 
     def drop(self, task: int) -> None:
         """A task is gone: forget its lanes, and stop its calls."""
@@ -208,10 +209,17 @@ class Desk:
             state.not_before_ms = 0
         if isinstance(answer, Retry):
             self._warn(answer.why)
+            self._let_go(lane, state)
             self.look_at(state.task, self._sites(state.task, lane[0]))
         else:
             state.answered = True
             self._report(state.task, lane, answer)
+
+    def _let_go(self, lane: Lane, state: LaneState) -> None:
+        """Drop the lane of a charger that its site does not know any more; `look_at` would never come by it."""
+        site_id, charger_id = lane
+        if charger_id is not None and self._sites(state.task, site_id).charger(charger_id) is None:
+            del self._lanes[lane]
 
     def _back_off(self, state: LaneState, at_least_seconds: float) -> None:
         """Full jitter: a herd that failed together does not come back together."""

@@ -4,19 +4,31 @@ Here live routing (design 6.1) and the dead letters. The one idea: a record is p
 everything of its site is read there too (its topic has as many partitions as there are tasks, and its site hashes to
 its partition). Otherwise it takes one hop through the reroute topic, which makes any key, partitioner and partition
 count upstream right.
+
+An operator's order to erase a household is a record that begins on the reroute topic, in the partition of its site.
+Nowhere else does it mean anything: inputs come from the platform, orders from who may write to the internal topic.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from msgspec import DecodeError, Meta, Struct
+from msgspec.json import Decoder, encode
 
 from processor import __version__
-from processor.core.events import ConsentWithdrawn, Input, PlugIn, Source, Unreadable, UserBoost
+from processor.core.events import ConsentWithdrawn, Erase, Input, PlugIn, Source, Unreadable, UserBoost
 from processor.shell.partition import task_of
 from processor.shell.records import Headers, Produce, Record
 from processor.shell.topics import TopicNames
 from processor.wire.avro import Codec
-from processor.wire.inputs import InputLimits, Rejected, read_input
+from processor.wire.inputs import InputLimits, RejectCode, Rejected, read_input
 
+HOP_PREFIX = "reroute-"
+"""Headers that begin so are ours. On an input topic they mean nothing, and they take no hop."""
+HOP_KIND = "reroute-kind"
+"""What the record is: the name of an `Input`, or `ERASE`."""
+ERASE = "ERASE"
 HOP_TOPIC = "reroute-topic"
 HOP_PARTITION = "reroute-partition"
 HOP_OFFSET = "reroute-offset"
@@ -25,6 +37,8 @@ HOP_KEY = "reroute-key"
 DEAD_LETTER_BYTES_MAX = 900 * 1024
 """Below what brokers take by default. A larger record could never be written, and would be tried for ever."""
 DEAD_LETTER_CUT_BYTES = 64 * 1024
+ORDER_BYTES_MAX = 4096
+_INT64_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +49,21 @@ class Arrival:
     first_read_ms: int
     key: bytes | None
     headers: Headers
-    said: PlugIn | UserBoost | ConsentWithdrawn | Rejected
+    said: PlugIn | UserBoost | ConsentWithdrawn | Erase | Rejected
     task: int | None
     is_here: bool
     """Whether it may be processed where it was read."""
+
+
+class _Order(Struct):
+    """An order to erase as it is written: UTC milliseconds, and nothing but ids."""
+
+    event_id: str
+    occurred_at: Annotated[int, Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
+    site_id: str
+
+
+_ORDERS = Decoder(_Order)
 
 
 class Intake:
@@ -86,25 +111,50 @@ class Intake:
         return Arrival(source, first_read_ms, record.key, record.headers, said, task, is_here)
 
     def _after_hop(self, record: Record, now_ms: int) -> Arrival:
-        hop = {name: value for name, value in record.headers if name.startswith("reroute-")}
+        hop = {name: value for name, value in record.headers if name.startswith(HOP_PREFIX)}
+        kind = _text(hop.get(HOP_KIND))
+        if kind == ERASE:
+            return self._order(record, now_ms)
         source = Source(
             _text(hop.get(HOP_TOPIC)) or record.topic,
             _number(hop.get(HOP_PARTITION), record.partition),
             _number(hop.get(HOP_OFFSET), record.offset),
         )
         first_read_ms = _number(hop.get(HOP_FIRST_READ_MS), now_ms)
-        kind = self._kinds.get(source.topic, Input.PLUG_IN)
-        said = read_input(kind, record.value, source, first_read_ms, self._codec, self._limits)
         key = hop.get(HOP_KEY)
-        headers = [header for header in record.headers if not header[0].startswith("reroute-")]
         key_bytes = key.encode() if isinstance(key, str) else key
+        headers = _not_ours(record.headers)
+        said = self._said_after_hop(kind, record.value, source, first_read_ms)
         return Arrival(source, first_read_ms, key_bytes, headers, said, record.partition, is_here=True)
+
+    def _said_after_hop(
+        self, kind: str | None, value: bytes | None, source: Source, first_read_ms: int
+    ) -> PlugIn | UserBoost | ConsentWithdrawn | Rejected:
+        """A hop of an earlier release names no kind: its first topic's name tells, while no topic is renamed."""
+        if kind is None:
+            known = self._kinds.get(source.topic, Input.PLUG_IN)
+        elif kind in Input.__members__:
+            known = Input(kind)
+        else:
+            return Rejected(RejectCode.SCHEMA, f"the header {HOP_KIND} names no kind of record that is known here")
+        return read_input(known, value, source, first_read_ms, self._codec, self._limits)
+
+    def _order(self, record: Record, now_ms: int) -> Arrival:
+        """It had no place before this one. Its headers stay as they are, or a replay would not be an order again."""
+        source = Source(record.topic, record.partition, record.offset)
+        first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
+        said = read_order(record.value, source, first_read_ms, self._codec, self._limits)
+        if isinstance(said, Erase) and task_of(said.site_id, self._tasks) != record.partition:
+            reason = f"the order is not in the partition of its site_id, of {self._tasks}"
+            said = Rejected(RejectCode.BAD_ID, reason, said.event_id, said.site_id)
+        return Arrival(source, first_read_ms, record.key, record.headers, said, record.partition, is_here=True)
 
     def hop(self, record: Record, arrival: Arrival) -> Produce:
         """The record on its way to its task; where it came from, and when, goes with it."""
         said = arrival.said
         headers: Headers = [
-            *arrival.headers,
+            *_not_ours(arrival.headers),
+            (HOP_KIND, self._kinds[record.topic].value.encode()),
             (HOP_TOPIC, arrival.source.topic.encode()),
             (HOP_PARTITION, str(arrival.source.partition).encode()),
             (HOP_OFFSET, str(arrival.source.offset).encode()),
@@ -141,10 +191,45 @@ class Intake:
         return Produce(self._names.dead_letter, key[:cut], value[:cut], headers)
 
 
-def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Unreadable | None:
+def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Erase | Unreadable | None:
     """What the core must hear of a record: the event, or that a driver did something that we could not read."""
     said = arrival.said
     return said.unreadable if isinstance(said, Rejected) else said
+
+
+def order_to_erase(reroute_topic: str, tasks: int, site_id: str, event_id: str, occurred_at_ms: int) -> Produce:
+    """The record that orders a household to be forgotten; `tasks` is how many partitions the reroute topic has."""
+    value = encode(_Order(event_id, occurred_at_ms, site_id))
+    headers: Headers = [(HOP_KIND, ERASE.encode())]
+    return Produce(reroute_topic, site_id.encode(), value, headers, task_of(site_id, tasks))
+
+
+def read_order(
+    value: bytes | None, source: Source, first_read_ms: int, codec: Codec, limits: InputLimits
+) -> Erase | Rejected:
+    """The order that a value tells, or why it is refused. Never raises, whatever the bytes are.
+
+    What is valid is the table's business: an order is a withdrawal and more, so it is read as one. But its time is
+    never ahead of `first_read_ms`, not by a minute: a consent that is given after it must count.
+    """
+    if value is None:
+        return Rejected(RejectCode.NO_VALUE, "the record has no value", dead_letter=False)
+    if len(value) > ORDER_BYTES_MAX:
+        return Rejected(RejectCode.OVERSIZE, f"the order has {len(value)} bytes, more than {ORDER_BYTES_MAX}")
+    try:
+        order = _ORDERS.decode(value)
+    except (DecodeError, UnicodeDecodeError):
+        return Rejected(
+            RejectCode.DECODE, "the order is no JSON object of event_id, site_id and occurred_at (UTC milliseconds)"
+        )
+    withdrawal = codec.encode_input(ConsentWithdrawn(order.event_id, order.occurred_at, source, order.site_id))
+    kind, strict = Input.CONSENT_WITHDRAWN, replace(limits, ahead_max_ms=0)
+    said = read_input(kind, withdrawal, source, first_read_ms, codec, strict)
+    return said if isinstance(said, Rejected) else Erase(said.event_id, said.occurred_at_ms, source, said.site_id)
+
+
+def _not_ours(headers: Headers) -> Headers:
+    return [header for header in headers if not header[0].startswith(HOP_PREFIX)]
 
 
 def _text(value: str | bytes | None) -> str | None:

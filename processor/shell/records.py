@@ -57,7 +57,7 @@ class Part:
     sites: dict[str, Site] = field(default_factory=dict)
     """Sites that were looked at, as they are after the round."""
     changed: dict[str, bytes] = field(default_factory=dict)
-    """Encoded states of those that changed."""
+    """Encoded states of those that changed; empty bytes for one that was forgotten."""
     answered: list[object] = field(default_factory=list)
     """Lanes whose answer this part settles."""
     records: list[Record] = field(default_factory=list)

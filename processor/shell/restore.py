@@ -28,7 +28,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from processor.shell.kafka_errors import Remedy, classify
 from processor.shell.partition import task_of
 from processor.shell.records import Headers, KafkaRefused, Partition, RestoreFailed
-from processor.wire.state import CHECKPOINT_KEY, Checkpoint, StateMarks, decode_checkpoint, decode_site, read_headers
+from processor.wire.state import (
+    CHECKPOINT_KEY,
+    ERASED_PREFIX,
+    Checkpoint,
+    StateMarks,
+    decode_checkpoint,
+    decode_site,
+    read_headers,
+)
 
 PATIENCE_SECONDS = 60.0
 """No progress for so long means a hanging transaction or a truncated changelog."""
@@ -51,6 +59,7 @@ class Restored:
 
     task: int
     states: dict[str, bytes] = field(default_factory=dict)
+    """By key: site ids, and the keyed hashes of erased sites."""
     marks: dict[str, StateMarks] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     was_written: bool = False
@@ -124,7 +133,9 @@ class Restorer:
                 decode_site(value)
             except ValueError as bad:
                 raise RestoreFailed(f"task {task}: the state of site {site_id} cannot be used: {bad}") from bad
-        for site_id in islice(restored.states, SITES_LOOKED_AT):
+        # A hash does not tell whose partition it stands in: that of the site which it is the hash of.
+        site_ids = (key for key in restored.states if not key.startswith(ERASED_PREFIX))
+        for site_id in islice(site_ids, SITES_LOOKED_AT):
             home = task_of(site_id, self._tasks)
             if home != task:
                 raise RestoreFailed(

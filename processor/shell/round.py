@@ -82,12 +82,16 @@ class Round:
                 continue
             for site_id, site in part.sites.items():
                 if site != self._before[part.task, site_id]:
-                    state = self._outbox.state(part.task, site, self.now_ms)
-                    part.produces.append(state)
-                    part.changed[site_id] = state.value or b""
+                    self._write(part, part.task, site)
             reached = {**positions(part.task), **part.offsets}
             part.produces.append(self._outbox.checkpoint(part.task, reached, released=False))
         return list(self._parts.values())
+
+    def _write(self, part: Part, task: int, site: Site) -> None:
+        """The changelog's records of a site that changed. Among the part's states empty bytes say: none any more."""
+        for state in self._outbox.states(task, site, self.now_ms, self._store.written(task, site.site_id)):
+            part.produces.append(state)
+            part.changed[(state.key or b"").decode()] = state.value or b""
 
     def _part_of(self, record: Record) -> Part | None:
         if self._intake.serves_task(record.topic) and self._store.owns(record.partition):

@@ -75,6 +75,8 @@ class ServiceConfig:
     http_port: int = 8080
     rules: Rules = field(default_factory=Rules)
     limits: InputLimits = field(default_factory=InputLimits)
+    write_version: int | None = None
+    """Version of the states that are written; None: this program's own."""
     connection: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further librdkafka settings: TLS, SASL. They hold passwords."""
 
@@ -133,7 +135,8 @@ class Service:
         leases = Leases()
         transactional_id = f"{config.group_id}.{member}"
         intake = Intake(names, partitions, tasks, codec, config.limits, config.group_id)
-        outbox = Outbox(names, codec, rules, f"/axle-processor/{config.environment}")
+        source = f"/axle-processor/{config.environment}"
+        outbox = Outbox(names, codec, rules, source, write_version=config.write_version)
         store = Store(rules)
         self._transactions = Transactions(
             {**connection, **producer_config(transactional_id, config.transaction_timeout_ms)},

@@ -2,20 +2,33 @@
 
 Only committed states live here (a round works on its own overlay until then), so whatever is read from the store a
 restart would find in the changelog too. It knows no Kafka: `take_over` is handed what a restore has read.
+
+An erased household is no site any more: all that is left of it is its withdrawal, under a keyed hash of its id.
 """
 
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from processor.core.rules import Rules
 from processor.core.site import Site, due_at_ms
 from processor.shell.records import RestoreFailed
-from processor.wire.state import decode_site
+from processor.wire.state import ERASED_PREFIX, decode_site, erased_key
 
 CACHED_SITES_MAX = 20_000
 STALE_WAKES_MAX = 1_000
 """Wakes that are not wanted any more are swept out of the heap when there are more than this, and than half."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The encoded states of one task."""
+
+    sites: dict[str, bytes]
+    """By site id."""
+    erased: dict[str, bytes]
+    """What is left of erased sites, by the keys that it has in the changelog."""
 
 
 class Store:
@@ -23,20 +36,25 @@ class Store:
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
-        self._tasks: dict[int, dict[str, bytes]] = {}
+        self._tasks: dict[int, _Kept] = {}
         self._cache: OrderedDict[str, Site] = OrderedDict()
         self._due: list[tuple[int, int, str]] = []
         self._due_of: dict[str, tuple[int, int]] = {}
 
     def take_over(self, task: int, states: dict[str, bytes], due: Mapping[str, int]) -> None:
-        """A task is ours from now on, with these states; `due` tells which sites want to be woken, and when."""
-        self._tasks[task] = states
+        """A task is ours from now on, with these states, by their keys in the changelog; they are ours to change.
+
+        `due` tells which sites want to be woken, and when.
+        """
+        keys = [key for key in states if key.startswith(ERASED_PREFIX)]
+        self._tasks[task] = _Kept(states, {key: states.pop(key) for key in keys})
         for site_id, due_ms in due.items():
             self._wake_at(task, site_id, due_ms)
 
     def drop(self, task: int) -> None:
         """A task is not ours any more."""
-        for site_id in self._tasks.pop(task, {}):
+        kept = self._tasks.pop(task, None)
+        for site_id in kept.sites if kept else ():
             self._cache.pop(site_id, None)
             self._due_of.pop(site_id, None)
 
@@ -50,33 +68,52 @@ class Store:
         return sorted(self._tasks)
 
     def site_count(self, task: int) -> int:
-        """How many sites the task knows."""
-        return len(self._tasks.get(task, ()))
+        """How many sites the task knows; erased ones are not known any more."""
+        kept = self._tasks.get(task)
+        return len(kept.sites) if kept else 0
+
+    def written(self, task: int, site_id: str) -> bytes | None:
+        """The committed state of a site as it stands in the changelog, or None."""
+        kept = self._tasks.get(task)
+        return kept.sites.get(site_id) if kept else None
 
     def get(self, task: int, site_id: str) -> Site:
-        """The committed state of a site; a fresh one when it was never heard of. Raises RestoreFailed."""
+        """The committed state of a site; a fresh one when it was never heard of. Raises RestoreFailed.
+
+        Of an erased one it is the withdrawal alone, which no older consent comes up against.
+        """
         cached = self._cache.get(site_id)
         if cached is not None:
             self._cache.move_to_end(site_id)
             return cached
-        encoded = self._tasks.get(task, {}).get(site_id)
-        if encoded is None:
+        kept = self._tasks.get(task)
+        if kept is None:
             return Site(site_id)
-        try:
-            site = decode_site(encoded)
-        except ValueError as bad:
-            raise RestoreFailed(f"task {task}: the state of site {site_id} cannot be used: {bad}") from bad
-        self._remember(site)
-        return site
+        encoded = kept.sites.get(site_id)
+        if encoded is not None:
+            site = _decoded(task, site_id, encoded)
+            self._remember(site)
+            return site
+        left = kept.erased.get(erased_key(site_id, self._rules.secret)) if kept.erased else None
+        return Site(site_id, withdrawal=_decoded(task, site_id, left).withdrawal) if left else Site(site_id)
 
     def merge(self, task: int, sites: Mapping[str, Site], changed: Mapping[str, bytes], now_ms: int) -> None:
-        """Take in what a round has committed: `sites` that it looked at, and the bytes of those that `changed`."""
-        states = self._tasks.get(task)
-        if states is None:
+        """Take in what a round has committed: `sites` that it looked at, and what `changed` in the changelog.
+
+        That is bytes by key; empty ones say that the site has no state any more.
+        """
+        kept = self._tasks.get(task)
+        if kept is None:
             return
-        states.update(changed)
+        for key, encoded in changed.items():
+            if not encoded:
+                self._forget(kept, key)
+            elif key.startswith(ERASED_PREFIX):
+                kept.erased[key] = encoded
+            else:
+                kept.sites[key] = encoded
         for site_id, site in sites.items():
-            if site_id not in states:
+            if site_id not in kept.sites:
                 continue
             self._remember(site)
             due_ms = due_at_ms(site, now_ms, self._rules)
@@ -106,8 +143,20 @@ class Store:
             self._due = [(due_ms, task, site_id) for site_id, (due_ms, task) in self._due_of.items()]
             heapq.heapify(self._due)
 
+    def _forget(self, kept: _Kept, site_id: str) -> None:
+        kept.sites.pop(site_id, None)
+        self._cache.pop(site_id, None)
+        self._due_of.pop(site_id, None)
+
     def _remember(self, site: Site) -> None:
         self._cache[site.site_id] = site
         self._cache.move_to_end(site.site_id)
         while len(self._cache) > CACHED_SITES_MAX:
             self._cache.popitem(last=False)
+
+
+def _decoded(task: int, site_id: str, encoded: bytes) -> Site:
+    try:
+        return decode_site(encoded)
+    except ValueError as bad:
+        raise RestoreFailed(f"task {task}: the state of site {site_id} cannot be used: {bad}") from bad

@@ -1,7 +1,8 @@
 """The product's topics as code: one table, and the difference between it and a cluster.
 
-Here live the names, partition counts and settings of design section 3, and `plan` and `apply` over Kafka's admin
-client. Who may read or write a topic is the platform's business, and so is deleting one: nothing here can.
+Here live the names, partition counts and settings of design section 3, `plan` and `apply` over Kafka's admin client,
+and how long a topic keeps what is in it. Who may read or write a topic is the platform's business, and so is deleting
+one: nothing here can.
 
 The idea: `plan` compares and changes nothing, `apply` carries out only the changes that create a topic. A topic that
 is there but differs is told to a person, because more partitions would move keys to other tasks, and the settings of
@@ -32,6 +33,7 @@ _VISIBLE_TRIES = 500
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _IN_SYNC = "min.insync.replicas"
+_NO_BOUND = (1 << 63) - 1
 
 
 class TopicsFailed(Exception):
@@ -87,6 +89,17 @@ class Change:
         return f"{self.topic.name}: {what} is {self.there}, wanted {self.wanted}. Left as it is: yours to decide."
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Until when a topic keeps what it has, in UTC milliseconds and at the latest; None: nobody can say."""
+
+    topic: str
+    until_ms: int | None
+    id_until_ms: int | None
+    """Where a tombstone takes its place: until when that one is there, with the record's key."""
+    why: str
+
+
 _EVERYWHERE = MappingProxyType(
     {
         # Ages and orders count from the broker's clock, which the producers upstream cannot set wrongly.
@@ -101,7 +114,12 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "user_boost": {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)},
         "consent_withdrawn": {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)},
         "modified_schedule": {"cleanup.policy": "compact,delete", "retention.ms": str(7 * _DAY_MS)},
-        "enrolment_status": {"cleanup.policy": "compact"},
+        # A household that is erased leaves a tombstone; the compaction lag bounds how long what it replaces stays.
+        "enrolment_status": {
+            "cleanup.policy": "compact",
+            "max.compaction.lag.ms": str(_DAY_MS),
+            "delete.retention.ms": str(7 * _DAY_MS),
+        },
         "outcomes": {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)},
         # Restores read all of it, so it is compacted eagerly; the compaction lag bounds how long erased data stays.
         "state": {
@@ -137,7 +155,7 @@ def plan(admin: AdminClient, wanted: Sequence[TopicSpec], timeout_seconds: float
         replicas = min(_WANTED_REPLICAS, len(metadata.brokers))
         wanted = [_fitted(spec, replicas) for spec in wanted]
         present = [spec for spec in wanted if spec.name in metadata.topics]
-        configs = _configs(admin, [spec.name for spec in present], timeout_seconds)
+        configs = topic_configs(admin, [spec.name for spec in present], timeout_seconds)
     except KafkaException as error:
         raise TopicsFailed(f"The topics of the cluster cannot be read: {error.args[0].str()}.") from error
     changes: list[Change] = []
@@ -179,6 +197,32 @@ def apply(admin: AdminClient, changes: Sequence[Change]) -> list[Change]:
     return [*left, *plan(admin, made_by_others)] if made_by_others else left
 
 
+def kept_until(topic: str, config: Mapping[str, str], now_ms: int, *, has_tombstone: bool) -> Kept:
+    """Until when a topic with these settings has a record from before `now_ms`.
+
+    By age it goes with its whole segment, which is rolled after `segment.ms`, `retention.ms` after its newest record.
+    Where a tombstone replaced it, it is compacted away within `max.compaction.lag.ms`, and the tombstone by the pass
+    that follows `delete.retention.ms`. Source: Kafka's topic configuration.
+    """
+    policy = config.get("cleanup.policy", "").split(",")
+    retention_ms, segment_ms = _bound_ms(config, "retention.ms"), _bound_ms(config, "segment.ms")
+    if "delete" in policy and retention_ms is not None and segment_ms is not None:
+        return Kept(topic, now_ms + retention_ms + segment_ms, None, "retention.ms and segment.ms")
+    if "compact" not in policy or not has_tombstone:
+        return Kept(topic, None, None, "without end: no setting bounds how long it keeps records")
+    lag_ms, tombstone_ms = _bound_ms(config, "max.compaction.lag.ms"), _bound_ms(config, "delete.retention.ms")
+    if lag_ms is None or tombstone_ms is None:
+        return Kept(topic, None, None, "until it is compacted: max.compaction.lag.ms sets no time for that")
+    id_until_ms = now_ms + 2 * lag_ms + tombstone_ms
+    return Kept(topic, now_ms + lag_ms, id_until_ms, "max.compaction.lag.ms and delete.retention.ms")
+
+
+def _bound_ms(config: Mapping[str, str], setting: str) -> int | None:
+    """Kafka writes no bound as -1, or as the largest number there is."""
+    text = config.get(setting, "")
+    return int(text) if text.isdecimal() and int(text) < _NO_BOUND else None
+
+
 def _wait_visible(admin: AdminClient, names: set[str]) -> None:
     """Creation is agreed by the controllers; the brokers that clients ask learn of it a moment later."""
     for _ in range(_VISIBLE_TRIES):
@@ -216,7 +260,10 @@ def _fitted(spec: TopicSpec, replicas: int) -> TopicSpec:
     return TopicSpec(spec.name, spec.partitions, {**spec.config, _IN_SYNC: str(in_sync)})
 
 
-def _configs(admin: AdminClient, names: Sequence[str], timeout_seconds: float) -> dict[str, dict[str, str]]:
+def topic_configs(
+    admin: AdminClient, names: Sequence[str], timeout_seconds: float = _ADMIN_SECONDS
+) -> dict[str, dict[str, str]]:
+    """The settings in force of each topic, defaults included. Raises KafkaException."""
     if not names:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]

@@ -29,16 +29,23 @@ from processor.core.events import (
     ScheduleRefused,
 )
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
+from processor.core.rules import OnboardingForm
 from processor.wire.axle_bodies import (
     UnreadableBody,
     access_token_of,
     asset_of,
+    check_offboarded,
+    check_unenrolled,
     mpan_of,
     schedule_of,
     site_and_asset_of,
     tells_a_sentence,
+    upserted_site_and_asset_of,
 )
 from processor.wire.instants import iso, iso_z
+
+PROPOSITION = "limited_pause"
+"""Flex Lite, as Axle calls it: what a household consents to, joins and leaves."""
 
 
 class Endpoint(StrEnum):
@@ -46,11 +53,13 @@ class Endpoint(StrEnum):
 
     ONBOARD = "onboard"
     ADD_ASSET = "add_asset"
+    UPSERT = "upsert"
     LOOK_UP = "look_up"
     LOOK_UP_SITE = "look_up_site"
     SCHEDULE = "schedule"
     REMOVE = "remove"
     OFFBOARD = "offboard"
+    UNENROL = "unenrol"
     TOKEN = "token"  # noqa: S105 - the name of a call
 
 
@@ -75,11 +84,13 @@ M = Meaning  # short, so that each row of the table is one line
 MEANINGS: dict[Endpoint, dict[int, Meaning]] = {
     Endpoint.ONBOARD: {200: M.DONE, 400: M.INVALID, 409: M.EXISTS, 422: M.NOT_ELIGIBLE},
     Endpoint.ADD_ASSET: {200: M.DONE, 400: M.INVALID, 404: M.NOT_THERE, 409: M.EXISTS, 422: M.NOT_ELIGIBLE},
+    Endpoint.UPSERT: {200: M.DONE, 400: M.INVALID, 409: M.EXISTS, 422: M.NOT_ELIGIBLE},
     Endpoint.LOOK_UP: {200: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
     Endpoint.LOOK_UP_SITE: {200: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
     Endpoint.SCHEDULE: {200: M.DONE, 400: M.INVALID, 403: M.FORBIDDEN, 404: M.NOT_THERE, 422: M.INVALID},
-    Endpoint.REMOVE: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.REMOVE: {204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
     Endpoint.OFFBOARD: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.UNENROL: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
     Endpoint.TOKEN: {200: M.DONE, 400: M.FORBIDDEN, 401: M.FORBIDDEN, 403: M.FORBIDDEN, 422: M.FORBIDDEN},
 }
 """(endpoint, status) -> meaning. Every status that is not here means: try later."""
@@ -139,8 +150,7 @@ def request(intent: Intent) -> Request:
         case Remove():
             return Request(Endpoint.REMOVE, "DELETE", f"/entities/asset/{_segment(intent.axle_asset_id)}")
         case Offboard():
-            path = f"/entities/site/{_segment(intent.axle_site_id)}/offboard-site-and-assets"
-            return Request(Endpoint.OFFBOARD, "POST", path)
+            return _offboard_request(intent)
 
 
 def conclude(intent: Intent, replies: tuple[Reply, ...]) -> Answer | Again | Request:
@@ -197,12 +207,23 @@ def _onboard_request(intent: Onboard) -> Request:
     asset: dict[str, Any] = {"external_id": intent.charger_id, "type": "charger"}
     if intent.power_kw is not None:
         asset["properties"] = {"power_kw": intent.power_kw}
+    if intent.form is OnboardingForm.UPSERT:
+        form = {"site": _site_form(intent.enrolment), "assets": [asset], "proposition": PROPOSITION}
+        body = orjson.dumps(form | {"override_withdrawal": intent.override_withdrawal})
+        return Request(Endpoint.UPSERT, "POST", "/entities/site/onboard", body)
     if intent.axle_site_id is not None:
         body = orjson.dumps(asset | {"site_id": intent.axle_site_id})
         return Request(Endpoint.ADD_ASSET, "POST", "/entities/asset", body)
-    consent = {"dispatch_methods": ["limited_pause"]}
+    consent = {"dispatch_methods": [PROPOSITION]}
     body = orjson.dumps({"site": _site_form(intent.enrolment), "asset": asset, "dispatch_consent": consent})
     return Request(Endpoint.ONBOARD, "POST", "/entities/site/onboard-site-and-asset", body)
+
+
+def _offboard_request(intent: Offboard) -> Request:
+    site = f"/entities/site/{_segment(intent.axle_site_id)}"
+    if intent.unenrol:
+        return Request(Endpoint.UNENROL, "POST", f"{site}/unenrol", orjson.dumps({"proposition": PROPOSITION}))
+    return Request(Endpoint.OFFBOARD, "POST", f"{site}/offboard-site-and-assets")
 
 
 def _site_form(enrolment: Enrolment) -> dict[str, str]:
@@ -227,13 +248,15 @@ def _endpoint(intent: Intent, replies: int) -> Endpoint:
         case AskSchedule():
             return Endpoint.SCHEDULE
         case Onboard():
+            if intent.form is OnboardingForm.UPSERT:
+                return Endpoint.UPSERT
             return Endpoint.ONBOARD if intent.axle_site_id is None else Endpoint.ADD_ASSET
         case LookUp():
             return Endpoint.LOOK_UP if replies == 1 else Endpoint.LOOK_UP_SITE
         case Remove():
             return Endpoint.REMOVE
         case Offboard():
-            return Endpoint.OFFBOARD
+            return Endpoint.UNENROL if intent.unenrol else Endpoint.OFFBOARD
 
 
 def _schedule_answer(intent: AskSchedule, meaning: Meaning, reply: Reply) -> Answer:
@@ -244,27 +267,32 @@ def _schedule_answer(intent: AskSchedule, meaning: Meaning, reply: Reply) -> Ans
 
 
 def _onboard_answer(intent: Onboard, meaning: Meaning, reply: Reply) -> Answer:
-    if meaning is Meaning.DONE and intent.axle_site_id is None:
-        axle_site_id, axle_asset_id = site_and_asset_of(reply.body, intent.charger_id)
-        return Onboarded(intent.site_id, intent.charger_id, axle_site_id, axle_asset_id)
-    if meaning is Meaning.DONE and intent.axle_site_id is not None:
-        asset = asset_of(reply.body, intent.charger_id)
-        return Onboarded(intent.site_id, intent.charger_id, intent.axle_site_id, asset.id)
+    if meaning is Meaning.DONE:
+        return Onboarded(intent.site_id, intent.charger_id, *_onboarded_ids(intent, reply.body))
     is_list_of_faults = meaning is Meaning.NOT_ELIGIBLE and not tells_a_sentence(reply.body)
     why = Refusal.INVALID if is_list_of_faults else _WHY[meaning]
-    return OnboardingRefused(intent.site_id, intent.charger_id, why)
+    return OnboardingRefused(intent.site_id, intent.charger_id, why, intent.enrolment.consented_at_ms)
+
+
+def _onboarded_ids(intent: Onboard, body: bytes) -> tuple[str, str]:
+    """Axle's ids of the site and the charger. The upsert finds the site by its meter, so its answer says which."""
+    if intent.form is OnboardingForm.UPSERT:
+        return upserted_site_and_asset_of(body, intent.charger_id)
+    if intent.axle_site_id is None:
+        return site_and_asset_of(body, intent.charger_id)
+    return intent.axle_site_id, asset_of(body, intent.charger_id).id
 
 
 def _look_up_answer(intent: LookUp, meaning: Meaning, replies: tuple[Reply, ...]) -> Answer | Request:
     if meaning is Meaning.REFUSED:
         return CallFailed(intent.site_id, intent.charger_id, replies[-1].status)
     if len(replies) == 1 and meaning is Meaning.NOT_THERE:
-        return LookedUp(intent.site_id, intent.charger_id, None)
+        return LookedUp(intent.site_id, intent.charger_id, None, intent.for_question)
     asset = asset_of(replies[0].body, intent.charger_id)
     if len(replies) == 1:
         return Request(Endpoint.LOOK_UP_SITE, "GET", f"/entities/site/{_segment(asset.site_id)}")
     mpan = mpan_of(replies[1].body) if meaning is Meaning.DONE else None
-    return LookedUp(intent.site_id, intent.charger_id, Found(asset.site_id, asset.id, mpan))
+    return LookedUp(intent.site_id, intent.charger_id, Found(asset.site_id, asset.id, mpan), intent.for_question)
 
 
 def _leave_answer(intent: Remove | Offboard, meaning: Meaning, reply: Reply) -> Answer:
@@ -272,8 +300,13 @@ def _leave_answer(intent: Remove | Offboard, meaning: Meaning, reply: Reply) -> 
         charger_id = intent.charger_id if isinstance(intent, Remove) else None
         return CallFailed(intent.site_id, charger_id, reply.status)
     if isinstance(intent, Remove):
-        return Removed(intent.site_id, intent.charger_id)
-    return Offboarded(intent.site_id, intent.axle_site_id)
+        return Removed(intent.site_id, intent.charger_id, intent.axle_asset_id)
+    if reply.status == 200:
+        check = check_unenrolled if intent.unenrol else check_offboarded
+        check(reply.body, intent.axle_site_id)
+    # An unenrolled site is there still, unless Axle has no such site at all.
+    kept = intent.unenrol and meaning is Meaning.DONE
+    return Offboarded(intent.site_id, intent.axle_site_id, kept)
 
 
 def _try_later(endpoint: Endpoint, status: int) -> str:
@@ -282,6 +315,8 @@ def _try_later(endpoint: Endpoint, status: int) -> str:
         return f"{said}, a redirect, which is never followed; check that the base URL is Axle's."
     if status == 401:
         return f"{said} though the token was fresh; check that the account still has access."
+    if status == 404:
+        return f"{said}: it does not know what the call is about; check that the base URL is Axle's."
     if status == 429:
         return f"{said}: too many calls; slowing down."
     if status in {408, 425} or status >= 500:

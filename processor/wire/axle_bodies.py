@@ -51,8 +51,31 @@ class _OnboardedForm(msgspec.Struct):
     asset: AssetForm
 
 
+class _UpsertedSiteForm(msgspec.Struct):
+    site_id: _AxleId
+
+
+class _UpsertedAssetForm(msgspec.Struct):
+    asset_id: _AxleId
+    external_id: str
+
+
+class _UpsertedForm(msgspec.Struct):
+    site: _UpsertedSiteForm
+    assets: list[_UpsertedAssetForm]
+
+
 class _SiteForm(msgspec.Struct):
     mpan: str | None = None
+
+
+class _OffboardedForm(msgspec.Struct):
+    site: _SiteIdForm
+
+
+class _UnenrolledForm(msgspec.Struct):
+    site_id: _AxleId
+    status: str
 
 
 class _RefusalForm(msgspec.Struct):
@@ -67,7 +90,10 @@ _SCHEDULE = msgspec.json.Decoder(_ScheduleForm)
 _ANY_SCHEDULE = msgspec.json.Decoder(_AnyScheduleForm)
 _ASSET = msgspec.json.Decoder(AssetForm)
 _ONBOARDED = msgspec.json.Decoder(_OnboardedForm)
+_UPSERTED = msgspec.json.Decoder(_UpsertedForm)
 _SITE = msgspec.json.Decoder(_SiteForm)
+_OFFBOARDED = msgspec.json.Decoder(_OffboardedForm)
+_UNENROLLED = msgspec.json.Decoder(_UnenrolledForm)
 _REFUSAL = msgspec.json.Decoder(_RefusalForm)
 _TOKEN = msgspec.json.Decoder(_TokenForm)
 
@@ -107,9 +133,36 @@ def site_and_asset_of(body: bytes, charger_id: str) -> tuple[str, str]:
     return onboarded.site.id, _same(onboarded.asset, charger_id).id
 
 
+def upserted_site_and_asset_of(body: bytes, charger_id: str) -> tuple[str, str]:
+    """Axle's ids of the site and of our charger among those that were onboarded. Raises UnreadableBody.
+
+    A body that names the charger not at all, or under two ids, tells nothing.
+    """
+    upserted = _read(_UPSERTED, body)
+    ids = {asset.asset_id for asset in upserted.assets if asset.external_id == charger_id}
+    if len(ids) != 1:
+        raise UnreadableBody
+    return upserted.site.site_id, ids.pop()
+
+
 def mpan_of(body: bytes) -> str | None:
     """The meter that a site hangs on, where Axle tells it. Raises UnreadableBody."""
     return _read(_SITE, body).mpan
+
+
+def check_offboarded(body: bytes, axle_site_id: str) -> None:
+    """A site's offboarding is confirmed in Axle's words, about that site. Raises UnreadableBody: a proxy spoke."""
+    _check_site(_read(_OFFBOARDED, body).site.id, axle_site_id)
+
+
+def check_unenrolled(body: bytes, axle_site_id: str) -> None:
+    """A site's unenrolment is confirmed in Axle's words, about that site. Raises UnreadableBody."""
+    _check_site(_read(_UNENROLLED, body).site_id, axle_site_id)
+
+
+def _check_site(told: str, axle_site_id: str) -> None:
+    if told != axle_site_id:
+        raise UnreadableBody
 
 
 def tells_a_sentence(body: bytes) -> bool:

@@ -59,7 +59,7 @@ class RejectCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """The numbers of the table; each is a default."""
+    """The numbers of the table; each is a setting, and these are the defaults. Raises ValueError where two collide."""
 
     age_max_ms: int = 30 * 24 * HOUR_MS
     """An action of a driver that happened longer ago is refused; a withdrawal never is."""
@@ -71,6 +71,23 @@ class InputLimits:
     """Merged blocks: one for each ten minutes of the longest schedule."""
     boost_open_end_ms: int = 12 * HOUR_MS
     """How long a boost without an end lasts."""
+    boost_max_ms: int = 48 * HOUR_MS
+    """A boost that ends later than this after it began is cut to it: the charger charges freely after that anyway."""
+
+    def __post_init__(self) -> None:
+        checks = (
+            (self.age_max_ms > 0, "age_max must be above 0"),
+            (self.ahead_max_ms >= 0, "ahead_max must not be negative"),
+            (self.schedule_span_max_ms > 0, "schedule_span_max must be above 0"),
+            (self.schedule_blocks_max >= 1, "schedule_blocks_max must be at least 1"),
+            (
+                0 < self.boost_open_end_ms <= self.boost_max_ms,
+                "boost_open_end must be above 0 and at most boost_max",
+            ),
+        )
+        for holds, sentence in checks:
+            if not holds:
+                raise ValueError(sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +175,8 @@ def _consent_withdrawn(fields: Fields, source: Source, first_read_ms: int, limit
     event_id = _id(fields, "event_id")
     site_id = _id(fields, "site_id")
     reason = WithdrawalReason(fields["reason"])
-    charger_id: str | None = None
     # With another reason the whole site leaves; a charger's id beside it must not stand in the way, even a broken one.
+    charger_id = _id_or_none(fields["charger_id"])
     if reason is WithdrawalReason.CHARGER_DISCONNECTED and fields["charger_id"] is not None:
         charger_id = _id(fields, "charger_id")
     occurred_at_ms = _counted(fields["occurred_at"], "occurred_at", first_read_ms, limits)
@@ -194,8 +211,8 @@ def _counted(at_ms: int, name: str, first_read_ms: int, limits: InputLimits) -> 
 def _recent(fields: Fields, first_read_ms: int, limits: InputLimits) -> int:
     at_ms = _counted(fields["occurred_at"], "occurred_at", first_read_ms, limits)
     if at_ms < first_read_ms - limits.age_max_ms:
-        days = limits.age_max_ms // (24 * HOUR_MS)
-        raise _BrokenRuleError(RejectCode.TOO_OLD, f"occurred_at is more than {days} days before the record was read")
+        days = limits.age_max_ms / (24 * HOUR_MS)
+        raise _BrokenRuleError(RejectCode.TOO_OLD, f"occurred_at is more than {days:g} days before the record was read")
     return at_ms
 
 
@@ -211,8 +228,8 @@ def _schedule(blocks: list[Fields], limits: InputLimits) -> Schedule:
         raise _BrokenRuleError(RejectCode.BAD_SCHEDULE, "schedule has no block")
     schedule = normalise(told)
     if schedule[-1][1] - schedule[0][0] > limits.schedule_span_max_ms:
-        hours = limits.schedule_span_max_ms // HOUR_MS
-        raise _BrokenRuleError(RejectCode.BAD_SCHEDULE, f"schedule is longer than {hours} hours in all")
+        hours = limits.schedule_span_max_ms / HOUR_MS
+        raise _BrokenRuleError(RejectCode.BAD_SCHEDULE, f"schedule is longer than {hours:g} hours in all")
     if len(schedule) > limits.schedule_blocks_max:
         sentence = f"schedule has more than {limits.schedule_blocks_max} blocks once merged"
         raise _BrokenRuleError(RejectCode.BAD_SCHEDULE, sentence)
@@ -224,7 +241,7 @@ def _boost_until(until_ms: int | None, occurred_at_ms: int, limits: InputLimits)
         return occurred_at_ms + limits.boost_open_end_ms
     if _instant(until_ms, "boost_until") <= occurred_at_ms:
         raise _BrokenRuleError(RejectCode.BAD_BOOST, "boost_until is not after the time that the boost began")
-    return until_ms
+    return min(until_ms, occurred_at_ms + limits.boost_max_ms)
 
 
 def _power_kw(power_kw: float | None) -> float | None:
@@ -254,10 +271,10 @@ def _enrolment(fields: Fields, first_read_ms: int, limits: InputLimits) -> Enrol
 def _consented_at_ms(at_ms: int, first_read_ms: int, limits: InputLimits) -> int:
     """A consent's time is never moved: one told again at a later reading would pass for a newer consent."""
     if _instant(at_ms, "enrolment.consented_at") > first_read_ms + limits.ahead_max_ms:
-        minutes = limits.ahead_max_ms // MINUTE_MS
+        minutes = limits.ahead_max_ms / MINUTE_MS
         raise _BrokenRuleError(
             RejectCode.BAD_ENROLMENT,
-            f"enrolment.consented_at is more than {minutes} minutes ahead; check the clock that told it",
+            f"enrolment.consented_at is more than {minutes:g} minutes ahead; check the clock that told it",
         )
     return at_ms
 

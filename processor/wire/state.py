@@ -1,29 +1,48 @@
 """The changelog's values: a site or a checkpoint as bytes and back, and the marks that a restore goes by.
 
 How states are kept, restored and cached is the shell's business. The one idea: a value is an envelope (one version
-byte, the CRC32 of what follows, then MessagePack) around the core's own dataclasses written as *arrays*: field names
-would make up half of a value. So the order of a dataclass's fields is the format. A field may be added at the end of
-its class, with a default, along with a higher `STATE_VERSION`; none may be moved, taken away or given another type.
-Then a program reads what its predecessor wrote (the default fills the gap) and what its successor writes (the surplus
-is passed over), and a rolling deploy can go either way.
+byte, the CRC32 of what follows, then MessagePack) around the core's own values written as *arrays*: field names would
+make up half of a value. So the order of a class's fields is the format. A field may be added at the end of its class,
+with a default, along with a higher `STATE_VERSION`; none may be moved, taken away or given another type, and an
+enumeration gains a name only once every program that reads the topic knows it. Then a program reads what its
+predecessor wrote (the default fills the gap) and what its successor writes (the surplus is passed over, and kept when
+the site is written again), and a rolling deploy can go either way.
+
+Version 1 is the first release's. Version 2 adds to `Site` older_marks, kept_axle_site_ids, left_axle_site_ids,
+erasing and unkept_revision, to `Charger` budget_until_ms and not_found_at_ms, to `Question` not_before_ms, to
+`Leaving` once.
 """
 
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from types import GenericAlias
+from typing import Any, Generic, TypeVar
 
-from msgspec import Struct, msgpack
+from msgspec import Struct, convert, defstruct, msgpack, structs
 
-from processor.core.site import Site
+from processor.core.enrolment import fingerprint
+from processor.core.site import Charger, Enrolling, Leaving, Offboarding, Question, Site
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """What this program writes unless it is told to write the version before."""
-_WRITABLE = range(max(1, STATE_VERSION - 1), STATE_VERSION + 1)
-_READABLE = range(_WRITABLE.start, STATE_VERSION + 2)
+WRITABLE_VERSIONS = range(STATE_VERSION - 1, STATE_VERSION + 1)
+_READABLE = range(1, STATE_VERSION + 2)
+"""Sites are written anew only when something happens to them, so the oldest versions are met for years."""
+_IDENTITY: Mapping[type, str] = {
+    Site: "site_id",
+    Charger: "charger_id",
+    Question: "number",
+    Enrolling: "since_ms",
+    Leaving: "since_ms",
+    Offboarding: "since_ms",
+}
+"""What stays the same thing while it changes, and by which field. All else is a plain value: the same, or another."""
 CHECKPOINT_KEY = b"#checkpoint"
 """The key of a task's checkpoint record. No site has it: an id never holds a `#`."""
+ERASED_PREFIX = "#erased/"
+"""Where the keys of erased sites begin. No site's own key does."""
 
 _ENVELOPE = struct.Struct(">BI")
 _DUE, _OWES, _WITHDRAWN, _PAUSED = "due-at-ms", "owes", "withdrawn-since-ms", "paused-until-ms"
@@ -55,11 +74,29 @@ class StateMarks:
     paused_until_ms: int | None = None
 
 
-def encode_site(site: Site, write_version: int = STATE_VERSION) -> bytes:
-    """A site as a changelog value. `write_version` may be one lower while older programs still read the topic."""
-    if write_version not in _WRITABLE:
-        raise ValueError(f"state version {write_version} cannot be written; this program writes {_span(_WRITABLE)}.")
-    return _SITE.encode(site, write_version)
+def encode_site(site: Site, write_version: int = STATE_VERSION, previous: bytes | None = None) -> bytes:
+    """A site as a changelog value. Raises ValueError for a version that this program does not write.
+
+    `write_version` may be one lower while older programs still read the topic. Then these are left out, and a restart
+    finds their defaults. All are harmless: the budget of questions (`budget_until_ms`, `not_before_ms`: a question may
+    be put sooner), `not_found_at_ms` (Axle is asked once more) and `once` (it is asked a few times more). A site that
+    uses one of the new fields of its own is written as version 2 all the same: without `erasing` a household would
+    never be forgotten, without the others something of it would stay at Axle. The version before reads such a value,
+    but drops those fields when it changes the site: erase only once it is gone.
+
+    `previous` is the site's value so far. When a newer program wrote it, the new value has that program's version, and
+    what we do not know stays in it: of the site, of each charger by its id, and of whatever did not change.
+    """
+    if write_version not in WRITABLE_VERSIONS:
+        raise ValueError(
+            f"state version {write_version} cannot be written; this program writes {_span(WRITABLE_VERSIONS)}."
+        )
+    if previous is not None and previous[0] > STATE_VERSION:
+        row = msgpack.decode(previous[_ENVELOPE.size :])
+        return _enveloped(_over(site, decode_site(previous), row), previous[0])
+    if write_version < STATE_VERSION and not any(structs.astuple(site)[_NEW_IN_SITE:]):
+        return _enveloped(convert(site, _SITE_BEFORE, from_attributes=True), write_version)
+    return _enveloped(site, STATE_VERSION)
 
 
 def decode_site(value: bytes) -> Site:
@@ -67,10 +104,15 @@ def decode_site(value: bytes) -> Site:
     return _SITE.decode(value)
 
 
-def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
-    """A checkpoint as a changelog value; equal checkpoints give equal bytes."""
+def erased_key(site_id: str, secret: bytes) -> str:
+    """Where the mark of an erased household stands: a keyed hash of its id, so that the id itself is nowhere."""
+    return f"{ERASED_PREFIX}{fingerprint(site_id, secret)}"
+
+
+def encode_checkpoint(checkpoint: Checkpoint, write_version: int = STATE_VERSION) -> bytes:
+    """A checkpoint as a changelog value; equal checkpoints give equal bytes. All versions have the same layout."""
     offsets = tuple(sorted((topic, part, offset) for (topic, part), offset in checkpoint.offsets.items()))
-    return _CHECKPOINT.encode(_Offsets(offsets, checkpoint.released), STATE_VERSION)
+    return _enveloped(_Offsets(offsets, checkpoint.released), write_version)
 
 
 def decode_checkpoint(value: bytes) -> Checkpoint:
@@ -117,21 +159,50 @@ class _Offsets(Struct, frozen=True, array_like=True):
     released: bool = False
 
 
+def _enveloped(value: object, version: int) -> bytes:
+    body = _PACKER.encode(value)
+    # The version seeds the CRC: a damaged version byte is noticed too.
+    return _ENVELOPE.pack(version, zlib.crc32(body, version)) + body
+
+
+def _before(kind: type[Struct], fields: int, **changed: Any) -> Any:
+    """A type of the version before: the first `fields` of `kind`, those that `changed` with the type they had."""
+    known = [(field.name, changed.get(field.name, field.type)) for field in structs.fields(kind)[:fields]]
+    return defstruct(f"{kind.__name__}Before", known, array_like=True)
+
+
+_QUESTION_BEFORE = _before(Question, 5)
+_LEAVING_BEFORE = _before(Leaving, 3)
+_CHARGER_BEFORE = _before(Charger, 16, question=_QUESTION_BEFORE | None, leaving=_LEAVING_BEFORE | None)
+_SITE_BEFORE = _before(Site, 8, chargers=GenericAlias(tuple, (_CHARGER_BEFORE, ...)))
+_NEW_IN_SITE = len(structs.fields(_SITE_BEFORE))
+
+
+def _over(new: object, old: object, row: Any) -> object:
+    """`new` as it is written over `row`, which was read as `old`: what we do not know of the same thing stays."""
+    if new == old:
+        return row
+    if isinstance(new, tuple) and isinstance(old, tuple):
+        befores = list(zip(old, row, strict=True))
+        return [next((_over(each, *before) for before in befores if _is_same(each, before[0])), each) for each in new]
+    if isinstance(new, Struct) and isinstance(old, Struct) and _is_same(new, old):
+        fields = structs.astuple(new)
+        return [*map(_over, fields, structs.astuple(old), row), *row[len(fields) :]]
+    return new
+
+
+def _is_same(new: object, old: object) -> bool:
+    identity = _IDENTITY.get(type(new))
+    return identity is not None and type(new) is type(old) and getattr(new, identity) == getattr(old, identity)
+
+
 _Value = TypeVar("_Value")
 
 
-class _Codec(Generic[_Value]):
-    """One kind of value in its envelope."""
-
+class _Reader(Generic[_Value]):
     def __init__(self, kind: type[_Value], name: str) -> None:
         self._name = name
-        self._packer = msgpack.Encoder()
         self._unpacker = msgpack.Decoder(kind)
-
-    def encode(self, value: _Value, version: int) -> bytes:
-        body = self._packer.encode(value)
-        # The version seeds the CRC: a damaged version byte is noticed too.
-        return _ENVELOPE.pack(version, zlib.crc32(body, version)) + body
 
     def decode(self, value: bytes) -> _Value:
         if len(value) <= _ENVELOPE.size:
@@ -157,5 +228,6 @@ def _span(versions: range) -> str:
     return " to ".join(str(version) for version in sorted({versions[0], versions[-1]}))
 
 
-_SITE = _Codec(Site, "site")
-_CHECKPOINT = _Codec(_Offsets, "checkpoint")
+_PACKER = msgpack.Encoder()
+_SITE = _Reader(Site, "site")
+_CHECKPOINT = _Reader(_Offsets, "checkpoint")

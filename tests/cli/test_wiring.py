@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import structlog
 
 from processor.cli.wiring import connection, service_config, set_up_log, topic_names
-from processor.core.rules import Rules
+from processor.core.rules import OnboardingForm, Rules, WithdrawalAction
+from processor.core.schedule import HOUR_MS, MINUTE_MS
 from processor.settings import PREFIX, SettingsWrong, load
 from processor.shell.axle_client import AxleAccount
 from processor.shell.service import ServiceConfig
 from processor.shell.topics import TopicNames
+from processor.wire.inputs import InputLimits
+from processor.wire.state import STATE_VERSION, WRITABLE_VERSIONS
 
 ACCOUNT = {"AXLE__USERNAME": "us", "AXLE__PASSWORD": "hunter2-hunter2", "PRIVACY__KEY": "k"}
 
@@ -36,10 +39,14 @@ def log_restored() -> Iterator[None]:
 
 
 def test_the_defaults_of_settings_are_those_of_the_values() -> None:
-    """With an account and nothing else, the shell gets the defaults that its own values have."""
+    """With an account and nothing else, the shell gets the defaults that its own values have.
+
+    Only the state's version is the one before the newest, until an operator says so.
+    """
     axle = AxleAccount("https://api-sandbox.axle.energy", "us", "hunter2-hunter2")
+    plain = {"security.protocol": "plaintext"}
     assert config() == ServiceConfig(
-        "localhost:9092", axle, rules=Rules(secret=b"k"), connection={"security.protocol": "plaintext"}
+        "localhost:9092", axle, rules=Rules(secret=b"k"), connection=plain, write_version=STATE_VERSION - 1
     )
 
 
@@ -57,12 +64,9 @@ def test_every_setting_reaches_its_place() -> None:
         AXLE__BASE_URL="http://localhost:1",
         AXLE__DEADLINE_SECONDS="2.5",
         AXLE__CALLS_MAX="7",
-        AXLE__GIVE_UP_AFTER_SECONDS="90",
-        PAUSES__MIN_MINUTES="6",
-        PAUSES__MAX_MINUTES="30",
-        PAUSES__TOTAL_MAX_MINUTES="45",
         PAUSES__COUNT_MAX="2",
-        PAUSES__LEAD_SECONDS="12.5",
+        INPUTS__SCHEDULE_BLOCKS_MAX="20",
+        STATE__WRITE_VERSION=str(WRITABLE_VERSIONS[1]),
         HTTP__HOST="0.0.0.0",  # noqa: S104  nothing listens on it
         HTTP__PORT="0",
     )
@@ -79,17 +83,85 @@ def test_every_setting_reaches_its_place() -> None:
         calls_max=7,
         http_host="0.0.0.0",  # noqa: S104  nothing listens on it
         http_port=0,
-        rules=Rules(
-            pause_min_ms=360_000,
-            pause_max_ms=1_800_000,
-            pauses_total_max_ms=2_700_000,
-            pauses_count_max=2,
-            lead_ms=12_500,
-            give_up_after_ms=90_000,
-            secret=b"k",
-        ),
+        rules=Rules(pauses_count_max=2, secret=b"k"),
+        limits=InputLimits(schedule_blocks_max=20),
+        write_version=WRITABLE_VERSIONS[1],
         connection={"security.protocol": "plaintext"},
     )
+
+
+def test_every_number_of_the_core_is_a_setting() -> None:
+    """Each rule follows a setting: when all of them change, none of the core's numbers keeps its default."""
+    rules = config(
+        AXLE__GIVE_UP_AFTER_SECONDS="90",
+        PAUSES__MIN_MINUTES="6",
+        PAUSES__MAX_MINUTES="30",
+        PAUSES__TOTAL_MAX_MINUTES="45",
+        PAUSES__COUNT_MAX="2",
+        PAUSES__LEAD_SECONDS="12.5",
+        QUESTIONS__EVERY_SECONDS="2.5",
+        QUESTIONS__AT_ONCE_MAX="4",
+        BOOSTS__BEFORE_PLUG_IN_MINUTES="3",
+        SITES__CHARGERS_MAX="2",
+        ONBOARDING__FORM="upsert",
+        ONBOARDING__ON_WITHDRAWAL="unenrol",
+        ONBOARDING__ELSEWHERE="true",
+        ONBOARDING__LIFE_HOURS="12",
+        ONBOARDING__NOT_FOUND_HOURS="1.5",
+        ONBOARDING__LOOK_UP_MINUTES="0.5,5",
+    ).rules
+    assert rules == Rules(
+        give_up_after_ms=90_000,
+        pause_min_ms=6 * MINUTE_MS,
+        pause_max_ms=30 * MINUTE_MS,
+        pauses_total_max_ms=45 * MINUTE_MS,
+        pauses_count_max=2,
+        lead_ms=12_500,
+        question_every_ms=2_500,
+        questions_at_once_max=4,
+        boost_before_plug_in_ms=3 * MINUTE_MS,
+        chargers_max=2,
+        onboarding_form=OnboardingForm.UPSERT,
+        withdrawal_action=WithdrawalAction.UNENROL,
+        onboarding_elsewhere=True,
+        onboarding_life_ms=12 * HOUR_MS,
+        not_found_memory_ms=90 * MINUTE_MS,
+        look_up_delays_ms=(30_000, 5 * MINUTE_MS),
+        secret=b"k",
+    )
+    kept = [name for name in Rules.__struct_fields__ if getattr(rules, name) == getattr(Rules(), name)]
+    assert kept == []
+
+
+def test_every_limit_of_inputs_is_a_setting() -> None:
+    """Each limit follows a setting: when all of them change, none of the reader's numbers keeps its default."""
+    limits = config(
+        INPUTS__AGE_MAX_DAYS="7",
+        INPUTS__AHEAD_MAX_MINUTES="0.5",
+        INPUTS__SCHEDULE_MAX_HOURS="24",
+        INPUTS__SCHEDULE_BLOCKS_MAX="20",
+        BOOSTS__OPEN_END_HOURS="2",
+        BOOSTS__MAX_HOURS="8",
+    ).limits
+    assert limits == InputLimits(
+        age_max_ms=168 * HOUR_MS,
+        ahead_max_ms=30_000,
+        schedule_span_max_ms=24 * HOUR_MS,
+        schedule_blocks_max=20,
+        boost_open_end_ms=2 * HOUR_MS,
+        boost_max_ms=8 * HOUR_MS,
+    )
+    defaults = asdict(InputLimits())
+    assert [name for name, value in asdict(limits).items() if value == defaults[name]] == []
+
+
+def test_only_states_that_this_release_writes_can_be_asked_for() -> None:
+    """By default the one before the newest, which is written only when told; another one is told with the variable."""
+    assert config().write_version == STATE_VERSION - 1
+    for version in WRITABLE_VERSIONS:
+        assert config(STATE__WRITE_VERSION=str(version)).write_version == version
+    told = sentence(STATE__WRITE_VERSION=str(WRITABLE_VERSIONS[-1] + 1))
+    assert told.startswith(f"{PREFIX}STATE__WRITE_VERSION must be {WRITABLE_VERSIONS[0]} or {WRITABLE_VERSIONS[-1]}")
 
 
 def test_the_names_of_topics_have_the_same_defaults() -> None:

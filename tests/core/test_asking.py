@@ -13,6 +13,7 @@ from tests.core.world import (
     GUIDE_PAUSE,
     GUIDE_SCHEDULE,
     NIGHT,
+    RULES,
     World,
     at,
     consented,
@@ -149,7 +150,8 @@ def test_an_unknown_charger_is_looked_up_once_and_asked_once_more() -> None:
     world = World().enrolled()
     number = world.question().number
     assert world.refuse(Refusal.UNKNOWN_CHARGER) == ()
-    assert world.look_up(ENROLMENT.mpan, axle_site="other-site") == ()
+    world.look_up(ENROLMENT.mpan, axle_site="other-site")
+    assert world.enrolment_statuses[-1].axle_site_id == "other-site"
     assert world.question().number == number
     assert world.site.axle_site_id == "other-site"
     world.refuse(Refusal.UNKNOWN_CHARGER)
@@ -269,5 +271,16 @@ def test_effects_without_their_event_or_question_do_nothing() -> None:
     turn = Turn(world.site, LookedUp("home-1", "c-1", None), world.now_ms, world.rules)
     asking.hear_answer(turn)
     asking.look_up_once(turn)
+    asking.wait_for_onboarding(turn)
     asking.ask_again(turn, "axle-site", "axle-c-1")
     assert (turn.site, turn.outputs) == (world.site, [])
+
+
+def test_time_passes_for_every_charger_of_a_home() -> None:
+    """One without a question, or whose question may still be answered, does not keep the next one waiting."""
+    world = World().settled()
+    world.plug_in(enrolment=ENROLMENT, charger="c-2")
+    world.onboard("c-2")
+    end_ms = GUIDE_SCHEDULE[-1][1]
+    world.wake(end_ms - RULES.pause_min_ms - RULES.lead_ms)
+    assert (world.last.charger_id, world.last.status) == ("c-2", Status.FALLBACK)

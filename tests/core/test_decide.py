@@ -1,158 +1,34 @@
 """The table is whole: every event has rows, every state finds one, every row is needed, and none raises."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import product
 from typing import get_args
 
 import pytest
 from msgspec.structs import replace
 
-from processor.core import decide as decide_module
-from processor.core.decide import TABLE, Decision, decide
-from processor.core.enrolment import begin_enrolling
-from processor.core.events import (
-    BoostAction,
-    CallFailed,
-    ConsentWithdrawn,
-    Due,
-    Event,
-    Found,
-    Input,
-    LookedUp,
-    Offboarded,
-    Onboarded,
-    OnboardingRefused,
-    PlugIn,
-    Refusal,
-    Removed,
-    ScheduleAnswered,
-    ScheduleRefused,
-    Source,
-    Unreadable,
-    UserBoost,
-    WithdrawalReason,
-)
+from processor.core import enrolment, leaving
+from processor.core.conditions import always
+from processor.core.decide import ROWS, TABLE, Decision, decide, row_for
+from processor.core.events import BoostAction, Event, InputEvent, Removed, ScheduleAnswered
 from processor.core.intents import AskSchedule, Onboard, owed
 from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
 from processor.core.registers import take
-from processor.core.schedule import HOUR_MS, Schedule
-from processor.core.site import Site, due_at_ms, withdrawn
+from processor.core.schedule import Schedule
+from processor.core.site import Site, due_at_ms, is_erased, withdrawn
+from processor.core.standing import Asking, Standing, asking_of, standing_of
 from processor.core.turn import Turn
+from tests.core.table import PAIRS, PAST, TIMES
 from tests.core.world import (
     ENROLMENT,
-    GUIDE_PAUSE,
     GUIDE_SCHEDULE,
-    MPAN,
-    NIGHT,
     RULES,
-    STRANGER,
-    T0,
     World,
     at,
-    consented,
     waiting,
 )
 
 EVENT_CLASSES: tuple[type[Event], ...] = get_args(Event)
-SOURCE = Source("in", 0, 99)
-PAST: Schedule = ((T0 - 2 * HOUR_MS, T0 - HOUR_MS),)
-
-
-def states() -> Iterator[tuple[str, Site]]:
-    """Households in every condition that the core tells apart; in each, `c-1` is the one that events speak of."""
-
-    def after(says: str, *steps: Callable[[World], object]) -> tuple[str, Site]:
-        world = World()
-        for step in steps:
-            step(world)
-        return says, world.site
-
-    def join(world: World) -> None:
-        world.plug_in(enrolment=ENROLMENT, event_id="p")
-
-    def enrol(world: World) -> None:
-        world.enrolled()
-
-    def settle(world: World) -> None:
-        world.settled(GUIDE_PAUSE)
-
-    def second(world: World) -> None:
-        world.plug_in(enrolment=ENROLMENT, charger="c-2")
-
-    def return_(world: World) -> None:
-        world.plug_in(at(0.2), enrolment=consented(at(0.2)))
-
-    yield after("nothing is known")
-    yield after("plugged in, not enrolled", lambda w: w.plug_in(event_id="p"))
-    yield after("a session that is over", lambda w: w.plug_in(schedule=PAST, event_id="p"))
-    yield after("a boost alone", lambda w: w.boost(until_ms=at(2)))
-    yield after("an unknown action alone", lambda w: w.unreadable(at(0.1)))
-    yield after("onboarding", join)
-    yield after("onboarding, and it exists already", join, lambda w: w.refuse_onboarding(Refusal.EXISTS))
-    yield after("not eligible", join, lambda w: w.refuse_onboarding(Refusal.NOT_ELIGIBLE))
-    yield after("an onboarding was given up", join, lambda w: w.wake(T0 + 24 * HOUR_MS))
-    yield after("asking", enrol)
-    yield after("asking during a boost", enrol, lambda w: w.boost(until_ms=at(2)))
-    yield after("looking up for a question", enrol, lambda w: w.refuse(Refusal.UNKNOWN_CHARGER))
-    yield after(
-        "asking again after a look-up",
-        enrol,
-        lambda w: w.refuse(Refusal.UNKNOWN_CHARGER),
-        lambda w: w.look_up(MPAN),
-    )
-    yield after("forbidden", enrol, lambda w: w.refuse(Refusal.FORBIDDEN))
-    yield after("paused", settle)
-    yield after("halted", settle, lambda w: w.unreadable(at(0.1)))
-    yield after("joined by a second charger", settle, second)
-    yield after("withdrawn and owed", settle, lambda w: w.withdraw(at(0.1), event_id="w"))
-    yield after("withdrawn, done", settle, lambda w: w.withdraw(at(0.1), event_id="w"), lambda w: w.offboard())
-    yield after("withdrawn during the onboarding", join, lambda w: w.withdraw(at(0.1), event_id="w"))
-    yield after("withdrawn, and a newer consent waits", settle, lambda w: w.withdraw(at(0.1)), return_)
-    yield after("being removed", settle, second, lambda w: w.withdraw(at(0.1), "c-1", event_id="w"))
-    yield after("being removed, the last one", settle, lambda w: w.withdraw(at(0.1), "c-1", event_id="w"))
-    yield after("removed during the onboarding", join, lambda w: w.withdraw(at(0.1), "c-1", event_id="w"))
-    yield after("removed, and a newer consent waits", settle, second, lambda w: w.withdraw(at(0.1), "c-1"), return_)
-    yield after(
-        "withdrawn and then removed", settle, lambda w: w.withdraw(at(0.1)), lambda w: w.withdraw(at(0.1), "c-1")
-    )
-
-
-def events(site: Site) -> Iterator[Event]:
-    """One of every kind of event, in every shape that makes a difference, timely and late."""
-    charger = site.charger("c-1")
-    number = charger.question.number if charger and charger.question else 0
-    for at_ms, event_id in ((at(-3), "p"), (at(0.15), "p"), (at(0.15), "w"), (at(-3), "new"), (at(0.3), "new")):
-        for enrolment, schedule in product((None, ENROLMENT, consented(at_ms)), (GUIDE_SCHEDULE, PAST)):
-            yield PlugIn(event_id, at_ms, SOURCE, "home-1", "c-1", schedule, None, enrolment)
-        for action, until_ms in product(BoostAction, (None, at(0.2), at(3))):
-            schedule = GUIDE_SCHEDULE if action is BoostAction.SCHEDULE_CHANGED else ()
-            yield UserBoost(event_id, at_ms, SOURCE, "home-1", "c-1", action, until_ms, schedule or None)
-        for reason, charger_id in product(WithdrawalReason, (None, "c-1")):
-            yield ConsentWithdrawn(event_id, at_ms, SOURCE, "home-1", charger_id, reason)
-        yield Unreadable(event_id, at_ms, SOURCE, "home-1", "c-1", Input.PLUG_IN)
-    for axle_site, asset in (("axle-site", "axle-c-1"), ("other-site", "other-asset")):
-        yield Onboarded("home-1", "c-1", axle_site, asset)
-        yield Offboarded("home-1", axle_site)
-        for mpan in (None, MPAN, STRANGER):
-            yield LookedUp("home-1", "c-1", Found(axle_site, asset, mpan))
-    yield LookedUp("home-1", "c-1", None)
-    for why in Refusal:
-        yield OnboardingRefused("home-1", "c-1", why)
-        yield ScheduleRefused("home-1", "c-1", number, why)
-        yield ScheduleRefused("home-1", "c-1", number - 1, why)
-    for answered in (None, (), PAST, GUIDE_SCHEDULE, ((NIGHT, NIGHT + HOUR_MS),)):
-        yield ScheduleAnswered("home-1", "c-1", number, GUIDE_SCHEDULE, answered)
-        yield ScheduleAnswered("home-1", "c-1", number + 1, GUIDE_SCHEDULE, answered)
-    yield Removed("home-1", "c-1")
-    yield CallFailed("home-1", None, 400)
-    yield CallFailed("home-1", "c-1", 403)
-    yield Due("home-1")
-
-
-PAIRS = [(says, site, event) for says, site in states() for event in events(site)]
-TIMES = (T0 - HOUR_MS, at(0.3), GUIDE_SCHEDULE[-1][1] + 1, T0 + 25 * HOUR_MS)
 
 
 def test_every_kind_of_event_has_rows() -> None:
@@ -160,13 +36,11 @@ def test_every_kind_of_event_has_rows() -> None:
     assert set(TABLE) == set(EVENT_CLASSES)
 
 
-@pytest.mark.parametrize("kind", EVENT_CLASSES, ids=lambda kind: kind.__name__)
-def test_the_last_row_of_every_event_is_unconditional(kind: type[Event]) -> None:
-    """And no row before it is, or those behind it would never be reached."""
-    *others, last = TABLE[kind]
-    always = decide_module._always  # noqa: SLF001 - the very condition is meant
-    assert last.when is always
-    assert all(row.when is not always for row in others)
+def test_every_pair_of_state_and_event_has_rows() -> None:
+    """The last of them has no condition, and no row before it is without one."""
+    assert set(ROWS) == set(product(Standing, Asking, EVENT_CLASSES))
+    for rows in ROWS.values():
+        assert [row.when is always for row in rows] == [*[False] * (len(rows) - 1), True]
 
 
 def test_rows_of_an_event_say_different_things() -> None:
@@ -178,21 +52,28 @@ def test_rows_of_an_event_say_different_things() -> None:
 def test_every_row_is_needed() -> None:
     """For each row there is a state and an event that it is the first match for."""
     met = set()
-    for _, site, event in PAIRS:
+    for _, site, rules, event in PAIRS:
         for now_ms in TIMES:
-            turn = Turn(site, event, now_ms, RULES)
+            turn = Turn(site, event, now_ms, rules)
             take(turn)
-            begin_enrolling(turn)
-            met.add((type(event), next(row.says for row in TABLE[type(event)] if row.when(turn))))
+            enrolment.begin(turn)
+            leaving.begin(turn)
+            met.add((type(event), row_for(turn).says))
     assert {(kind, row.says) for kind, rows in TABLE.items() for row in rows} - met == set()
 
 
-@cache
+def test_every_state_is_met() -> None:
+    """The households of these tests stand in every way that the table tells apart."""
+    met = {standing_of(site, site.charger("c-1")) for _, site, _, _ in PAIRS}
+    assert met == set(Standing)
+    assert {asking_of(site.charger("c-1")) for _, site, _, _ in PAIRS} == set(Asking)
+
+
 def decisions() -> list[tuple[str, Site, Event, int, Decision]]:
     """Every event in every state at every time, decided."""
     return [
-        (says, site, event, now_ms, decide(site, event, now_ms, RULES))
-        for (says, site, event), now_ms in product(PAIRS, TIMES)
+        (says, site, event, now_ms, decide(site, event, now_ms, rules))
+        for (says, site, rules, event), now_ms in product(PAIRS, TIMES)
     ]
 
 
@@ -201,21 +82,22 @@ def test_decide_is_total() -> None:
     for says, site, _, now_ms, decision in decisions():
         owed(decision.site, now_ms, RULES)
         due_at_ms(decision.site, now_ms, RULES)
-        assert len(decision.site.chargers) >= len(site.chargers), says
+        assert is_erased(decision.site) or len(decision.site.chargers) >= len(site.chargers), says
 
 
 def test_decide_is_a_function() -> None:
     """The same site, event and time give the same decision, and the site that was given is as it was."""
-    for _, site, event, now_ms, decision in decisions()[::17]:
+    for (_, site, rules, event), now_ms in [*product(PAIRS, TIMES)][::17]:
         before = replace(site)
-        assert decide(site, event, now_ms, RULES) == decision
+        decision = decide(site, event, now_ms, rules)
+        assert decide(site, event, now_ms, rules) == decision
         assert site == before
 
 
 def test_no_outcome_is_lost_or_doubled() -> None:
     """Whoever waited, and the input at hand, either waits afterwards or has got one outcome: never both or neither."""
     for says, site, event, _, decision in decisions():
-        inputs = [event.source] if isinstance(event, PlugIn | UserBoost | Unreadable | ConsentWithdrawn) else []
+        inputs = [event.source] if isinstance(event, InputEvent) else []
         settled = [o.source for o in decision.outputs if isinstance(o, Outcome)]
         before, after = [*waiting(site), *inputs], [*waiting(decision.site), *settled]
         assert Counter(before) == Counter(after), (says, event)
@@ -242,6 +124,25 @@ def test_a_withdrawn_site_is_never_asked_about_or_onboarded() -> None:
 def test_statuses_of_final_records_are_outcomes() -> None:
     """A record that is the last word names the outcome of its event."""
     assert {status.value for status in Status} - {result.value for result in Result} == {Status.REQUESTED.value}
+
+
+def test_effects_look_for_the_event_they_are_about() -> None:
+    """So a row in a wrong place could do nothing, but never raise."""
+    about_one_kind = {
+        "the charger left meanwhile",
+        "the charger is enrolled",
+        "the question goes on under new ids",
+        "Axle has the charger: see whose it is",
+        "a call that may not be given up was refused",
+        "one charger was disconnected",
+        "the household withdrew",
+        "the household is to be forgotten",
+    }
+    site = World().settled().site
+    for row in [row for rows in TABLE.values() for row in rows if row.says in about_one_kind]:
+        turn = Turn(site, Removed("home-1", "c-1", "axle-c-1"), at(1), RULES)
+        row.then(turn)
+        assert (turn.site, turn.outputs) == (site, []), row.says
 
 
 # What is said first, where several things hold

@@ -1,10 +1,11 @@
 """Joining Axle, with every answer it may give on the way."""
 
 import pytest
+from msgspec.structs import replace
 
-from processor.core import enrolment
-from processor.core.events import Found, LookedUp, Onboarded, PlugIn, Refusal
-from processor.core.intents import Onboard
+from processor.core import enrolment, leaving
+from processor.core.events import Found, LookedUp, Onboarded, OnboardingRefused, PlugIn, Refusal
+from processor.core.intents import Offboard, Onboard
 from processor.core.outputs import ConsentState, Enrolled, Status
 from processor.core.site import Site
 from processor.core.turn import Turn
@@ -196,7 +197,133 @@ def test_effects_without_their_event_or_removal_do_nothing() -> None:
     """Each effect looks for itself, so a wrong row could never raise."""
     world = World().settled()
     turn = Turn(world.site, Onboarded("home-1", "c-1", "s", "a"), world.now_ms, RULES)
-    enrolment.withdraw_site(turn)
-    enrolment.disconnect_charger(turn)
-    enrolment.nothing_found(turn)
+    leaving.withdraw_site(turn)
+    leaving.disconnect_charger(turn)
+    leaving.nothing_found(turn)
+    leaving.erase(turn)
     assert (turn.site, turn.outputs) == (world.site, [])
+
+
+# A newer consent, a corrected meter
+
+
+def test_a_refusal_of_an_older_consent_leaves_the_newer_one_to_be_tried() -> None:
+    """The answer says which enrolment it is about; the newer one is sent next and nothing was concluded."""
+    world = onboarding()
+    world.plug_in(at(0.1), enrolment=consented(at(0.1)))
+    world.tell(OnboardingRefused("home-1", "c-1", Refusal.NOT_ELIGIBLE, ENROLMENT.consented_at_ms))
+    assert world.owed == [Onboard("home-1", "c-1", consented(at(0.1)), 7.4, None)]
+    assert world.enrolment_statuses == []
+    world.tell(OnboardingRefused("home-1", "c-1", Refusal.NOT_ELIGIBLE, at(0.1)))
+    assert (world.owed, world.charger.enrolled) == ([], Enrolled.NOT_ELIGIBLE)
+
+
+CORRECTED = replace(consented(at(0.1)), mpan="2222222222222")
+
+
+def corrected() -> World:
+    """The meter's number was corrected while the first onboarding was under way."""
+    world = onboarding()
+    world.plug_in(at(0.1), enrolment=CORRECTED)
+    return world
+
+
+def test_an_onboarding_under_a_corrected_meter_is_found_when_the_household_leaves() -> None:
+    """It may have reached Axle under the older number, which is ours as well."""
+    for mpan in (MPAN, CORRECTED.mpan):
+        world = corrected()
+        world.withdraw(at(0.2))
+        world.look_up(mpan)
+        assert world.owed == [Offboard("home-1", "axle-site")]
+
+
+def test_what_is_adopted_has_to_hang_on_the_corrected_meter() -> None:
+    """The number that was wrong may be a neighbour's."""
+    for mpan, standing in ((MPAN, Enrolled.CONFLICT), (CORRECTED.mpan, Enrolled.ENROLLED)):
+        world = corrected()
+        world.refuse_onboarding(Refusal.EXISTS)
+        world.look_up(mpan)
+        assert world.charger.enrolled is standing
+
+
+def test_corrected_meters_are_remembered_each_once_and_not_without_end() -> None:
+    """The newest four of them."""
+    world = onboarding()
+    for number in range(8):
+        world.plug_in(at(0.1, number), enrolment=replace(consented(at(0.1, number)), mpan=str(number)))
+        world.plug_in(at(0.1, number + 0.5), enrolment=replace(consented(at(0.1, number + 0.5)), mpan=str(number)))
+    marks = [enrolment.fingerprint(str(number), RULES.secret) for number in (6, 5, 4, 3)]
+    assert (world.site.mpan_mark, world.site.older_marks) == (
+        enrolment.fingerprint("7", RULES.secret),
+        tuple(marks),
+    )
+
+
+def test_what_an_older_meter_left_behind_is_ours_whoever_asks() -> None:
+    """Also when the charger left before the number was corrected, or was refused under the new one."""
+    world = onboarding()
+    world.withdraw(at(0.1), "c-1")
+    world.plug_in(at(0.2), enrolment=replace(consented(at(0.2)), mpan=CORRECTED.mpan))
+    world.look_up(MPAN)
+    assert world.owed == [Offboard("home-1", "axle-site")]
+    world.offboard()
+    assert [type(call).__name__ for call in world.owed] == ["Onboard"]
+    for why in (Refusal.NOT_ELIGIBLE, Refusal.INVALID):
+        world = corrected()
+        world.refuse_onboarding(why)
+        world.withdraw(at(0.3), event_id="w")
+        world.look_up(MPAN)
+        assert world.owed == [Offboard("home-1", "axle-site")]
+    world = corrected()
+    world.refuse_onboarding(Refusal.EXISTS)
+    world.look_up(MPAN)
+    assert world.charger.enrolled is Enrolled.CONFLICT
+    world.withdraw(at(0.3))
+    world.look_up(MPAN)
+    assert world.owed == [Offboard("home-1", "axle-site")]
+
+
+def test_an_onboarding_that_ran_out_is_looked_for_whatever_was_before() -> None:
+    """A charger that had been enrolled once, and was removed, may be at Axle again."""
+    world = World().settled()
+    world.withdraw(at(0.1))
+    world.offboard()
+    world.plug_in(at(0.2), enrolment=consented(at(0.2)))
+    world.wake(at(24.3))
+    assert world.charger.enrolling is None
+    world.withdraw(at(25), event_id="w")
+    assert world.outcome("w") == []
+    assert [type(call).__name__ for call in world.owed] == ["LookUp"]
+
+
+def test_an_older_enrolment_does_not_use_up_a_newer_consent() -> None:
+    """What a late plug-in brought is refused; the charger's own newer consent is tried next."""
+    world = World().enrolled("c-2")
+    world.plug_in(at(0.3), charger="c-2", enrolment=consented(at(0.1)))
+    world.plug_in(at(-0.4), enrolment=consented(at(-0.5)))
+    world.refuse_onboarding(Refusal.NOT_ELIGIBLE)
+    assert world.charger.consent_used_at_ms == at(-0.5)
+    world.plug_in(at(0.4), enrolment=consented(at(0.1)))
+    assert any(isinstance(call, Onboard) for call in world.owed)
+
+
+def test_data_whose_consent_was_withdrawn_is_not_sent() -> None:
+    """Also when a newer consent of the household stands: the data came with the older one."""
+    world = World().enrolled("c-2")
+    world.plug_in(at(0.3), charger="c-2", enrolment=consented(at(0.1)))
+    world.plug_in(at(-0.4), enrolment=consented(at(-0.5)))
+    world.withdraw(at(-0.2))
+    assert world.site.enrolment is None
+    assert not any(isinstance(call, Onboard) for call in world.owed)
+
+
+def test_the_answer_of_a_questions_look_up_says_nothing_to_an_adoption() -> None:
+    """The two run side by side; only the look-up of the adoption tells whose the charger is."""
+    world = World(rules=replace(RULES, onboarding_elsewhere=True))
+    world.plug_in()
+    world.plug_in(at(0.1), enrolment=ENROLMENT, event_id="p")
+    world.refuse_onboarding(Refusal.EXISTS)
+    world.tell(LookedUp("home-1", "c-1", None, for_question=True))
+    assert world.charger.enrolling is not None
+    world.tell(LookedUp("home-1", "c-1", Found("axle-site", "axle-c-1", MPAN)))
+    assert world.charger.enrolled is Enrolled.ENROLLED

@@ -7,7 +7,7 @@ from processor.core.intents import AskSchedule, LookUp, Offboard, Onboard, Remov
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS, MINUTE_MS
 from processor.core.site import Leaving
-from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, NIGHT, T0, World, at, consented, two_chargers
+from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, NIGHT, RULES, T0, World, at, consented, two_chargers
 
 
 def test_a_new_site_owes_its_onboarding() -> None:
@@ -102,6 +102,14 @@ def test_a_removal_owes_one_delete() -> None:
     remove, ask = world.owed
     assert remove == Remove("home-1", "c-1", "axle-c-1")
     assert isinstance(ask, AskSchedule)
+
+
+def test_a_question_that_was_asked_for_long_enough_is_not_owed() -> None:
+    """Where a time to give up is set, also before the site is woken for it; and a question names its home."""
+    world = World(rules=replace(RULES, give_up_after_ms=MINUTE_MS)).enrolled()
+    assert world.question().site_id == "home-1"
+    world.now_ms += MINUTE_MS
+    assert world.owed == []
 
 
 def test_leaving_goes_before_joining() -> None:

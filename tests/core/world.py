@@ -10,6 +10,7 @@ from processor.core.events import (
     ConsentWithdrawn,
     Due,
     Enrolment,
+    Erase,
     Event,
     Found,
     Input,
@@ -115,6 +116,13 @@ class World:
         event = ConsentWithdrawn(event_id, when, source, self.site.site_id, charger, reason)
         return self.tell(event, max(self.now_ms, when))
 
+    def erase(self, at_ms: int | None = None, event_id: str | None = None) -> tuple[Output, ...]:
+        """An order to forget the site."""
+        when = self.now_ms if at_ms is None else at_ms
+        source = self.source()
+        event = Erase(event_id or f"e{source.offset}", when, source, self.site.site_id)
+        return self.tell(event, max(self.now_ms, when))
+
     def unreadable(
         self, at_ms: int | None = None, charger: str = "c-1", event_id: str | None = None
     ) -> tuple[Output, ...]:
@@ -153,22 +161,25 @@ class World:
 
     def refuse_onboarding(self, why: Refusal, charger: str = "c-1") -> tuple[Output, ...]:
         """Let Axle not take the charger."""
-        return self.tell(OnboardingRefused(self.site.site_id, charger, why))
+        consented_at_ms = self.site.enrolment.consented_at_ms if self.site.enrolment else 0
+        return self.tell(OnboardingRefused(self.site.site_id, charger, why, consented_at_ms))
 
     def look_up(
         self, mpan: str | None = None, charger: str = "c-1", axle_site: str = "axle-site"
     ) -> tuple[Output, ...]:
         """Let Axle tell what it knows of the charger: a site with that MPAN, or nothing."""
         found = None if mpan is None else Found(axle_site, f"axle-{charger}", mpan)
-        return self.tell(LookedUp(self.site.site_id, charger, found))
+        calls = [c for c in self.owed if isinstance(c, LookUp) and c.charger_id == charger]
+        for_question = all(call.for_question for call in calls) if calls else False
+        return self.tell(LookedUp(self.site.site_id, charger, found, for_question))
 
     def remove(self, charger: str = "c-1") -> tuple[Output, ...]:
         """Let Axle confirm a removal."""
-        return self.tell(Removed(self.site.site_id, charger))
+        return self.tell(Removed(self.site.site_id, charger, f"axle-{charger}"))
 
-    def offboard(self, axle_site: str = "axle-site") -> tuple[Output, ...]:
-        """Let Axle confirm an offboarding."""
-        return self.tell(Offboarded(self.site.site_id, axle_site))
+    def offboard(self, axle_site: str = "axle-site", *, kept: bool = False) -> tuple[Output, ...]:
+        """Let Axle confirm an offboarding, or an unenrolment that keeps the site."""
+        return self.tell(Offboarded(self.site.site_id, axle_site, kept))
 
     def question(self, charger: str = "c-1") -> AskSchedule:
         """The schedule call that is owed for the charger."""

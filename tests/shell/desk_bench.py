@@ -111,6 +111,10 @@ class Bench:
         """Wait until so many answers were reported."""
         await until(lambda: len(self.heard) == answers)
 
+    async def rests(self) -> None:
+        """Wait until no call is under way."""
+        await until(lambda: self.desk.in_flight == 0)
+
     def boost(self, site: str, event_id: str = "b-1") -> None:
         self.happens(boost(site, f"{site}-c", event_id, self.clock.now_ms()))
 

@@ -57,7 +57,7 @@ class Axle:
         return httpx.Response(200, json={"access_token": f"token-{self.tokens}", "token_type": "bearer"})
 
     async def _done(self, _: httpx.Request) -> httpx.Response:
-        return httpx.Response(200)
+        return httpx.Response(204)
 
 
 def always(status: int, **what: object) -> Handler:
@@ -112,7 +112,7 @@ async def test_a_rejected_token_is_renewed_once_for_all() -> None:
     """When Axle rejects a token, those who used it share one new sign-in, and their calls are made again."""
 
     async def handler(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(401 if bearer(request) == "token-1" else 200)
+        return httpx.Response(401 if bearer(request) == "token-1" else 204)
 
     axle = Axle(handler)
     client = axle.client()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from processor.cli.run import http_transport
 from processor.core.events import (
@@ -17,8 +18,10 @@ from processor.core.events import (
     Refusal,
     Removed,
     ScheduleAnswered,
+    ScheduleRefused,
 )
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
+from processor.core.rules import OnboardingForm
 from processor.core.schedule import HOUR_MS, Schedule
 from processor.demo.axle import AxleSimulator, SimSettings
 from processor.shell.axle_client import AxleAccount, AxleClient, Retry
@@ -33,6 +36,16 @@ def tonight() -> Schedule:
     """Eight hours from the next whole minute on."""
     begin = SystemClock().now_ms() // 60_000 * 60_000 + 60_000
     return ((begin, begin + 8 * HOUR_MS),)
+
+
+def refused(why: Refusal) -> OnboardingRefused:
+    """The first charger was refused with this household's consent."""
+    return OnboardingRefused("s-1", "c-1", why, enrolment().consented_at_ms)
+
+
+def upsert(charger_id: str = "c-1", axle_site_id: str | None = None, *, override: bool = False) -> Onboard:
+    """An onboarding in the newer form."""
+    return Onboard("s-1", charger_id, enrolment(), 7.4, axle_site_id, OnboardingForm.UPSERT, override)
 
 
 @dataclass
@@ -66,7 +79,7 @@ async def test_a_life_at_axle() -> None:
         client = both.client
         home = await both.onboarded()
         again = await client.perform(Onboard("s-1", "c-1", enrolment(), 7.4, None))
-        assert again == OnboardingRefused("s-1", "c-1", Refusal.EXISTS)
+        assert again == refused(Refusal.EXISTS)
         second = await client.perform(Onboard("s-1", "c-2", enrolment(), None, home.axle_site_id))
         assert isinstance(second, Onboarded)
         assert second.axle_site_id == home.axle_site_id
@@ -79,10 +92,48 @@ async def test_a_life_at_axle() -> None:
         assert answer.answered
         for _ in range(2):
             removed = await client.perform(Remove("s-1", "c-2", second.axle_asset_id))
-            assert removed == Removed("s-1", "c-2")
+            assert removed == Removed("s-1", "c-2", second.axle_asset_id)
         for _ in range(2):
             assert await client.perform(Offboard("s-1", home.axle_site_id)) == Offboarded("s-1", home.axle_site_id)
         assert await client.perform(LookUp("s-1", "c-1", 1)) == LookedUp("s-1", "c-1", None)
+
+
+async def test_a_life_at_axle_in_the_newer_form() -> None:
+    """A home is onboarded twice in one, grows, leaves but is kept, comes back by the override alone, and goes."""
+    async with pair() as both:
+        client = both.client
+        home = await client.perform(upsert())
+        assert isinstance(home, Onboarded)
+        assert await client.perform(upsert()) == home
+        second = await client.perform(upsert("c-2", home.axle_site_id))
+        assert isinstance(second, Onboarded)
+        assert (second.axle_site_id, second.charger_id) == (home.axle_site_id, "c-2")
+        assert second.axle_asset_id != home.axle_asset_id
+        ask = AskSchedule("s-1", "c-2", 5, second.axle_asset_id, tonight(), boosted=False)
+        assert isinstance(await client.perform(ask), ScheduleAnswered)
+
+        for _ in range(2):
+            left = await client.perform(Offboard("s-1", home.axle_site_id, unenrol=True))
+            assert left == Offboarded("s-1", home.axle_site_id, kept=True)
+        assert await client.perform(ask) == ScheduleRefused("s-1", "c-2", 5, Refusal.FORBIDDEN)
+        found = await client.perform(LookUp("s-1", "c-1", 0))
+        assert found == LookedUp("s-1", "c-1", Found(home.axle_site_id, home.axle_asset_id, enrolment().mpan))
+
+        assert await client.perform(upsert()) == refused(Refusal.NOT_ELIGIBLE)
+        assert await client.perform(upsert(override=True)) == home
+        assert isinstance(await client.perform(ask), ScheduleAnswered)
+        gone = Offboarded("s-1", home.axle_site_id, kept=False)
+        assert await client.perform(Offboard("s-1", home.axle_site_id)) == gone
+        assert await client.perform(Offboard("s-1", home.axle_site_id, unenrol=True)) == gone
+        assert await client.perform(LookUp("s-1", "c-1", 1)) == LookedUp("s-1", "c-1", None)
+
+
+async def test_another_homes_charger_is_not_taken_over_by_an_upsert() -> None:
+    """A charger that Axle has at another meter is a conflict in the newer form too."""
+    async with pair() as both:
+        await both.onboarded()
+        elsewhere = replace(upsert(), enrolment=replace(enrolment(), mpan="2000000000000"))
+        assert await both.client.perform(elsewhere) == refused(Refusal.EXISTS)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from processor.core.events import Onboarded
+from processor.core.events import Erase, Offboarded, Onboarded, Source
 from processor.core.intents import AskSchedule, Offboard, Onboard
+from processor.core.site import is_erased
 from processor.shell.axle_client import Retry
 from tests.shell.desk_bench import TASK, Bench, answered, kinds
 from tests.shell.parts import plug_in, until, withdrawal
@@ -224,3 +225,23 @@ async def test_no_more_calls_than_allowed_are_under_way() -> None:
     bench.desk.drop(TASK)
     await until(lambda: bench.desk.in_flight == 0)
     assert bench.desk.waiting == 0
+
+
+async def test_a_lane_of_a_household_that_was_erased_ends_with_its_call() -> None:
+    """Nothing waits for a charger that nobody knows any more, be its call answered or to be tried again."""
+    for answer in (None, Retry("try later")):
+        bench = Bench()
+        bench.enrolled("s-1")
+        bench.desk.look_at(TASK, bench.sites["s-1"])
+        await bench.called(1)
+        bench.happens(Erase("order", bench.clock.now_ms(), Source("in", 0, 9), "s-1"))
+        await bench.called(2)
+        bench.axle.end(1, Offboarded("s-1", "s-1-as"))
+        await bench.has_heard(1)
+        bench.settle(("s-1", None), bench.heard[0][2])
+        assert is_erased(bench.sites["s-1"])
+        bench.axle.end(0, answer or answered(bench.axle.calls[0]))
+        await bench.rests()
+        if len(bench.heard) == 2:
+            bench.settle(("s-1", "s-1-c"), bench.heard[1][2])
+        assert (bench.desk.waiting, len(bench.axle.calls)) == (0, 2)

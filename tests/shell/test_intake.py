@@ -1,16 +1,27 @@
-"""Intake: where a record is settled, the hop, and dead letters."""
+"""Intake: where a record is settled, the hop, orders to erase, and dead letters."""
+
+from dataclasses import replace
 
 import pytest
 
-from processor.core.events import PlugIn, Source, Unreadable
-from processor.shell.intake import DEAD_LETTER_BYTES_MAX, Intake, event_of
+from processor.core.events import Erase, PlugIn, Source, Unreadable
+from processor.shell.intake import DEAD_LETTER_BYTES_MAX, ORDER_BYTES_MAX, Intake, event_of, order_to_erase
 from processor.shell.partition import task_of
 from processor.shell.records import Produce, Record
-from processor.wire.inputs import Rejected
+from processor.wire.inputs import RejectCode, Rejected
 from tests.shell.parts import NAMES, NOW_MS, TASKS, boost, intake, plug_in, record, withdrawal
 
 HERE = task_of("s-1", TASKS)
 ELSEWHERE = (HERE + 1) % TASKS
+YEAR_MS = 365 * 86_400_000
+EVENTS = ((plug_in(), NAMES.plug_in), (boost(), NAMES.user_boost), (withdrawal(), NAMES.consent_withdrawn))
+
+
+def order(site: str = "s-1", event_id: str = "order", at_ms: int = NOW_MS) -> Record:
+    """An order to erase, as the reroute topic hands it on."""
+    written = order_to_erase(NAMES.reroute, TASKS, site, event_id, at_ms)
+    partition = written.partition or 0
+    return record(written.value, written.topic, partition, 12, key=written.key, headers=written.headers)
 
 
 def after_hop(part: Intake, first: Record, now_ms: int = NOW_MS + 60_000) -> tuple[Produce, Record]:
@@ -68,11 +79,7 @@ def test_a_hop_changes_nothing_of_what_a_record_is(appended_ms: int | None) -> N
     """After a hop the record is the same event, first read when it was, from where it stood, with its own key."""
     part = intake()
     headers = [("trace", b"abc"), ("empty", None)]
-    for event, topic in (
-        (plug_in(), NAMES.plug_in),
-        (boost(), NAMES.user_boost),
-        (withdrawal(), NAMES.consent_withdrawn),
-    ):
+    for event, topic in EVENTS:
         first = record(event, topic, ELSEWHERE, 41, key=b"other", headers=[*headers], appended_ms=appended_ms)
         _, landed = after_hop(part, first)
         before, after = part.read(first, NOW_MS), part.read(landed, NOW_MS + 60_000)
@@ -88,6 +95,110 @@ def test_a_hop_keeps_the_lack_of_a_key() -> None:
     part = intake()
     _, landed = after_hop(part, record(plug_in(), partition=ELSEWHERE, key=None))
     assert part.read(landed, NOW_MS).key is None
+
+
+def test_a_hop_is_read_as_what_it_is_after_its_topic_was_renamed() -> None:
+    """The hop names its kind, so a release that calls the input topics otherwise reads it no differently."""
+    renamed = intake(replace(NAMES, plug_in="a", user_boost="b", consent_withdrawn="c"))
+    for event, topic in EVENTS:
+        first = record(event, topic, ELSEWHERE, 41)
+        hop, landed = after_hop(intake(), first)
+        after = renamed.read(landed, NOW_MS)
+        assert (after.said, after.source) == (intake().read(first, NOW_MS).said, Source(topic, ELSEWHERE, 41))
+        assert "reroute-kind" in dict(hop.headers)
+
+
+def test_a_hop_of_an_earlier_release_is_read_by_its_topic() -> None:
+    """Hops that name no kind are on their way during an upgrade: their first topic tells it, as it did before."""
+    for event, topic in EVENTS:
+        first = record(event, topic, ELSEWHERE, 41)
+        _, landed = after_hop(intake(), first)
+        headers = [header for header in landed.headers if header[0] != "reroute-kind"]
+        assert len(headers) == len(landed.headers) - 1
+        assert intake().read(replace(landed, headers=headers), NOW_MS).said == intake().read(first, NOW_MS).said
+
+
+def test_a_hop_of_a_kind_that_is_not_known_is_refused() -> None:
+    """A kind of a later release is a refused record, not a guess and not a crash."""
+    for kind in (b"LATER", b"", b"\xff", "plug_in"):
+        arrival = intake().read(record(plug_in(), NAMES.reroute, HERE, headers=[("reroute-kind", kind)]), NOW_MS)
+        assert isinstance(arrival.said, Rejected)
+        assert arrival.said.code is RejectCode.SCHEMA
+
+
+def test_an_order_to_erase_begins_on_the_reroute_topic() -> None:
+    """It is in its site's partition, and its place there is what its outcome will name."""
+    arrival = intake().read(order(), NOW_MS)
+    assert arrival.said == Erase("order", NOW_MS, Source(NAMES.reroute, HERE, 12), "s-1")
+    assert event_of(arrival) == arrival.said
+    assert (arrival.task, arrival.is_here, arrival.source) == (HERE, True, Source(NAMES.reroute, HERE, 12))
+
+
+@pytest.mark.parametrize(("at_ms", "counted_ms"), [(NOW_MS + 1, NOW_MS), (NOW_MS - 9 * YEAR_MS,) * 2])
+def test_an_orders_time_is_never_ahead(at_ms: int, counted_ms: int) -> None:
+    """An order from a clock that runs ahead counts as the broker's time, and one of any age is obeyed."""
+    said = intake().read(order(at_ms=at_ms), NOW_MS + 5_000).said
+    assert isinstance(said, Erase)
+    assert said.occurred_at_ms == counted_ms
+
+
+def test_an_order_counts_from_our_clock_where_the_broker_keeps_no_time() -> None:
+    """On a topic without append times the first reading is the latest that an order can be of."""
+    said = intake().read(replace(order(at_ms=NOW_MS + 60_000), appended_ms=None), NOW_MS).said
+    assert isinstance(said, Erase)
+    assert said.occurred_at_ms == NOW_MS
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (b"", RejectCode.DECODE),
+        (b"\xff\xfe", RejectCode.DECODE),
+        (b"[]", RejectCode.DECODE),
+        (b'{"event_id": "e", "occurred_at": 1763800020000}', RejectCode.DECODE),
+        (b'{"event_id": "e", "occurred_at": "today", "site_id": "s-1"}', RejectCode.DECODE),
+        (b'{"event_id": "e", "occurred_at": 1763800020000000000000, "site_id": "s-1"}', RejectCode.DECODE),
+        (b'{"event_id": "\\ud800", "occurred_at": 1763800020000, "site_id": "s-1"}', RejectCode.DECODE),
+        (b'{"event_id": "\xff", "occurred_at": 1763800020000, "site_id": "s-1"}', RejectCode.DECODE),
+        (b'{"event_id": "e", "occurred_at": 1763800020, "site_id": "s-1"}', RejectCode.BAD_TIME),
+        (b'{"event_id": "e", "occurred_at": 9223372036854775807, "site_id": "s-1"}', RejectCode.BAD_TIME),
+        (b'{"event_id": "", "occurred_at": 1763800020000, "site_id": "s-1"}', RejectCode.BAD_ID),
+        (b'{"event_id": "e", "occurred_at": 1763800020000, "site_id": "no/id"}', RejectCode.BAD_ID),
+        (b" " * (ORDER_BYTES_MAX + 1), RejectCode.OVERSIZE),
+        (None, RejectCode.NO_VALUE),
+    ],
+)
+def test_an_order_that_breaks_the_contract_is_refused(value: bytes | None, code: RejectCode) -> None:
+    """Whatever the bytes are, it is a refused record with a dead letter that is an order again when it is replayed."""
+    part, bad = intake(), replace(order(), value=value)
+    arrival = part.read(bad, NOW_MS)
+    assert isinstance(arrival.said, Rejected)
+    assert (arrival.said.code, arrival.task, event_of(arrival)) == (code, HERE, None)
+    assert arrival.said.dead_letter == (value is not None)
+    letter = part.dead_letter(bad, arrival, arrival.said)
+    assert (letter.key, letter.value or None, letter.headers[0]) == (bad.key, value or None, ("reroute-kind", b"ERASE"))
+
+
+def test_an_order_in_another_sites_partition_is_refused() -> None:
+    """Its site's state is not there: what is written there for it would never be found."""
+    said = intake().read(replace(order(), partition=ELSEWHERE), NOW_MS).said
+    assert isinstance(said, Rejected)
+    assert (said.code, said.event_id, said.site_id) == (RejectCode.BAD_ID, "order", "s-1")
+
+
+def test_an_order_comes_in_no_other_way() -> None:
+    """On an input topic its header means nothing, with a hop or without, and nor does any other header of ours."""
+    part = intake()
+    forged = [("reroute-kind", b"ERASE"), ("reroute-key", b"forged"), ("reroute-topic", b"other")]
+    for value in (plug_in(), order().value):
+        first = record(value, partition=ELSEWHERE, offset=41, key=None, headers=[*forged])
+        assert not isinstance(part.read(replace(first, partition=HERE), NOW_MS).said, Erase)
+    first = record(plug_in(), partition=ELSEWHERE, offset=41, key=None, headers=[*forged])
+    hop, landed = after_hop(part, first)
+    after = part.read(landed, NOW_MS)
+    assert isinstance(after.said, PlugIn)
+    assert (after.source, after.key, after.headers) == (Source(NAMES.plug_in, ELSEWHERE, 41), None, [])
+    assert [value for name, value in hop.headers if name == "reroute-kind"] == [b"PLUG_IN"]
 
 
 def test_a_stray_record_in_the_reroute_topic_is_refused_not_fatal() -> None:

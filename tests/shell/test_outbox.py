@@ -9,6 +9,7 @@ from processor.core.outputs import (
     Cause,
     ConsentState,
     EnrolmentStatus,
+    Erased,
     ModifiedSchedule,
     Outcome,
     Output,
@@ -19,8 +20,10 @@ from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS
 from processor.core.site import Charger, Enrolling, Site, Stamp
 from processor.shell.outbox import Outbox
-from processor.wire.state import CHECKPOINT_KEY, decode_checkpoint, decode_site, read_headers
+from processor.shell.records import Produce
+from processor.wire.state import CHECKPOINT_KEY, STATE_VERSION, decode_checkpoint, decode_site, erased_key, read_headers
 from tests.shell.parts import CODEC, NAMES, NOW_MS, enrolment
+from tests.wire.state_samples import IMAGINED, MEDIAN, imagined_bytes, rows_of, surplus
 
 OUTBOX = Outbox(NAMES, CODEC, Rules(), "/axle-processor/test")
 NIGHT = ((NOW_MS, NOW_MS + HOUR_MS),)
@@ -68,6 +71,11 @@ def test_an_alarm_is_no_record() -> None:
     assert OUTBOX.record(Alarm(AlarmKind.CHARGER_CONFLICT, "s-1", "c-1", "why")) is None
 
 
+def test_an_erasure_takes_back_what_was_told_of_the_site() -> None:
+    """The topic that keeps where a site stands for good gets a record without a value, and nothing beside the key."""
+    assert OUTBOX.record(Erased("s-1")) == Produce(NAMES.enrolment_status, b"s-1", None, [], None)
+
+
 def test_a_state_goes_to_its_tasks_partition_with_its_marks() -> None:
     """A state is keyed by its site, and its headers say what a restore must not overlook."""
     site = Site(
@@ -99,3 +107,39 @@ def test_a_checkpoint_stands_beside_the_states() -> None:
     checkpoint = decode_checkpoint(produce.value or b"")
     assert (produce.topic, produce.key, produce.partition) == (NAMES.state, CHECKPOINT_KEY, 2)
     assert (checkpoint.offsets, checkpoint.released) == (positions, True)
+
+
+def test_a_changed_site_is_one_record_of_the_changelog() -> None:
+    """As long as anything is known of it, its state stands under its own id."""
+    withdrawn = Site("s-1", withdrawal=Stamp(7, "w"))
+    assert OUTBOX.states(3, withdrawn, NOW_MS, None) == [OUTBOX.state(3, withdrawn, NOW_MS)]
+
+
+def test_an_erased_site_leaves_its_key_and_only_a_hash_stays() -> None:
+    """A tombstone for its id; its withdrawal under the hash, with marks, in the same partition, and its id nowhere."""
+    gone, left = OUTBOX.states(3, Site("site-00001234", withdrawal=Stamp(7, "")), NOW_MS, imagined_bytes(MEDIAN))
+    key = erased_key("site-00001234", Rules().secret)
+    assert gone == Produce(NAMES.state, b"site-00001234", None, [], 3)
+    assert (left.topic, left.key, left.partition) == (NAMES.state, key.encode(), 3)
+    assert (left.value or b"")[0] == STATE_VERSION
+    assert decode_site(left.value or b"") == Site(key.split("/")[1], withdrawal=Stamp(7, ""))
+    marks = read_headers(left.headers)
+    assert (marks.due_at_ms, marks.owes, marks.withdrawn_since_ms) == (None, False, 7)
+    assert b"1234" not in (left.value or b"").replace(key.split("/")[1].encode(), b"")
+
+
+def test_the_version_that_was_asked_for_is_written() -> None:
+    """One lower while older programs read the topic, else this program's own; states and checkpoints alike."""
+    before = Outbox(NAMES, CODEC, Rules(), "/test", write_version=STATE_VERSION - 1)
+    for outbox, version in ((before, STATE_VERSION - 1), (OUTBOX, STATE_VERSION)):
+        written = [outbox.state(0, MEDIAN, NOW_MS), outbox.checkpoint(0, {}, released=False)]
+        assert [(produce.value or b"")[0] for produce in written] == [version, version]
+
+
+def test_what_a_newer_program_wrote_stays_in_a_state() -> None:
+    """The state before is asked for what we do not know."""
+    changed = replace(MEDIAN, withdrawal=Stamp(7, "w"))
+    (state,) = OUTBOX.states(0, changed, NOW_MS, imagined_bytes(MEDIAN))
+    assert state.value is not None
+    assert (state.value[0], decode_site(state.value)) == (IMAGINED, changed)
+    assert rows_of(state.value)[-2:] == surplus(MEDIAN)

@@ -10,13 +10,25 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from processor.core.decide import decide
+from processor.core.events import Erase, Offboarded, Onboarded
+from processor.core.intents import owed
+from processor.core.outputs import ModifiedSchedule, Status
+from processor.core.rules import Rules
+from processor.core.site import Site, Stamp
 from processor.demo.kafka import Broker
-from processor.shell.records import Partition, RestoreFailed
+from processor.shell.leases import Lease
+from processor.shell.outbox import Outbox
+from processor.shell.partition import task_of
+from processor.shell.records import Part, Partition, RestoreFailed
 from processor.shell.restore import RestoreCancelled, Restored, Restorer, input_offsets, start_offsets
+from processor.shell.round import Round
+from processor.shell.store import Store
 from processor.shell.topics import TopicNames
-from processor.wire.state import CHECKPOINT_KEY, Checkpoint, decode_site, state_headers
+from processor.wire.state import CHECKPOINT_KEY, Checkpoint, decode_site, erased_key, state_headers
 from tests.broker import produce
 from tests.shell.changelog import DUE_MS, Writer, few_topics, home, set_offsets
+from tests.shell.parts import CODEC, NOW_MS, NOWHERE, intake, plug_in, record
 
 MARKS = state_headers(None, False, None, None)  # noqa: FBT003 - what a state record needs at least
 
@@ -111,6 +123,81 @@ def test_an_erased_site_stays_erased(bench: Bench) -> None:
     bench.writer.raw(0, b"s-1", None)
     restored = bench.restore()
     assert (list(restored.states), list(restored.marks)) == (["s-2"], ["s-2"])
+
+
+class Owner:
+    """A task's owner: rounds over a store, whose changelog records go to the broker as they are."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.rules = Rules()
+        self.topics = bench.topics
+        self.writer = bench.writer
+        self.outbox = Outbox(bench.topics, CODEC, self.rules, "/test")
+        self.store = Store(self.rules)
+        self.round = self.new_round()
+
+    def new_round(self) -> Round:
+        reroute = (self.topics.reroute, 0)
+        anchor = (reroute, 0, Lease(*reroute))
+        return Round(NOW_MS, self.store, intake(self.topics, 1), self.outbox, self.rules, lambda _: anchor)
+
+    def commit(self) -> Part:
+        """Commit the round and begin another."""
+        (part,) = self.round.finish(lambda _: {})
+        self.writer.producer.begin_transaction()
+        for state in part.produces:
+            if state.topic == self.topics.state:
+                self.writer.send(state)
+        self.writer.producer.commit_transaction(10)
+        self.store.merge(0, part.sites, part.changed, NOW_MS)
+        self.round = self.new_round()
+        return part
+
+
+def test_a_household_stays_erased_through_a_restart_and_a_replay(bench: Bench) -> None:
+    """From the records of its erasure a successor knows that it withdrew, and none of its ids; old events stay dead."""
+    owner = Owner(bench)
+    owner.store.take_over(0, {}, {})
+    lane = ("s-1", None)
+    owner.round.take_record(record(plug_in(), bench.topics.plug_in))
+    owner.round.take_answer(0, lane, Onboarded("s-1", "c-1", "axle-site", "axle-asset"))
+    owner.commit()
+    assert list(bench.restore().states) == ["s-1"]
+    erasing = decide(owner.store.get(0, "s-1"), Erase("x-1", NOW_MS + 1, NOWHERE, "s-1"), NOW_MS + 1, owner.rules).site
+    owner.store.merge(0, {"s-1": erasing}, {"s-1": owner.outbox.state(0, erasing, NOW_MS).value or b""}, NOW_MS)
+    owner.round.take_answer(0, lane, Offboarded("s-1", "axle-site"))
+    owner.commit()
+
+    restored = bench.restore()
+    key = erased_key("s-1", owner.rules.secret)
+    assert (list(restored.states), list(restored.marks)) == ([key], [key])
+    assert not any(trace in restored.states[key] for trace in (b"s-1", b"c-1", b"axle", b"p-1", b"x-1"))
+    assert (restored.marks[key].owes, restored.marks[key].withdrawn_since_ms) == (False, NOW_MS + 1)
+
+    successor = Owner(bench)
+    successor.store.take_over(0, restored.states, {})
+    assert successor.store.get(0, "s-1") == Site("s-1", withdrawal=Stamp(NOW_MS + 1, ""))
+    successor.round.take_record(record(plug_in(), bench.topics.plug_in))
+    said = [output for output in successor.commit().said if isinstance(output, ModifiedSchedule)]
+    assert [(output.status, output.pauses, output.final) for output in said] == [(Status.WITHDRAWN, (), True)]
+    site = successor.store.get(0, "s-1")
+    assert (site.enrolment, owed(site, NOW_MS, owner.rules)) == (None, ())
+    assert set(bench.restore().states) == {key, "s-1"}
+
+
+def test_the_hash_of_an_erased_site_may_stand_in_any_partition(bench: Bench) -> None:
+    """It stands where its site belongs, which the hash does not tell: such a task is not refused."""
+    keys = ((f"s-{i}", erased_key(f"s-{i}", Rules().secret)) for i in range(99))
+    site_id, key = next((s, key) for s, key in keys if task_of(s, 3) == 0 and task_of(key, 3) != 0)
+    states = Outbox(bench.topics, CODEC, Rules(), "/test").states(
+        0, Site(site_id, withdrawal=Stamp(1, "")), NOW_MS, None
+    )
+    bench.writer.begin(0, checkpoint={})
+    for state in states:
+        bench.writer.send(state)
+    bench.writer.producer.commit_transaction(10)
+    bench.restorer = bench.new_restorer(tasks=3)
+    assert list(bench.restore().states) == [key]
 
 
 def test_an_aborted_transaction_is_not_restored(bench: Bench) -> None:

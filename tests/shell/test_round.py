@@ -3,11 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
-from processor.core.events import Onboarded, ScheduleAnswered, Source
+from processor.core.decide import decide
+from processor.core.events import Erase, Offboarded, Onboarded, ScheduleAnswered, Source
+from processor.core.intents import owed
 from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS
-from processor.core.site import Site
+from processor.core.site import Site, Stamp
 from processor.shell.intake import Intake
 from processor.shell.leases import Lease
 from processor.shell.outbox import Outbox
@@ -15,8 +17,9 @@ from processor.shell.partition import task_of
 from processor.shell.records import Part, Partition
 from processor.shell.round import Round
 from processor.shell.store import Store
-from processor.wire.state import CHECKPOINT_KEY, decode_checkpoint, decode_site
-from tests.shell.parts import CODEC, NAMES, NOW_MS, TASKS, boost, intake, plug_in, record, withdrawal
+from processor.wire.state import CHECKPOINT_KEY, decode_checkpoint, decode_site, encode_site, erased_key
+from tests.shell.parts import CODEC, NAMES, NOW_MS, NOWHERE, TASKS, boost, intake, plug_in, record, withdrawal
+from tests.wire.state_samples import IMAGINED, imagined_bytes, rows_of, surplus
 
 TASK = task_of("s-1", TASKS)
 REROUTE = (NAMES.reroute, TASK)
@@ -42,6 +45,22 @@ class Bench:
 
     def finish(self) -> list[Part]:
         return self.round.finish(lambda _: self.positions)
+
+    def commit(self) -> Part:
+        """Finish the round, take its only part into the store as after a commit, and begin another."""
+        (part,) = self.finish()
+        self.store.merge(TASK, part.sites, part.changed, NOW_MS)
+        self.round = self.new_round()
+        return part
+
+    def begin_erasing(self) -> None:
+        """An enrolled charger's site gets the order to erase, which waits for Axle now."""
+        self.round.take_record(record(plug_in(), *PLUGS))
+        self.round.take_answer(TASK, ("s-1", None), Onboarded("s-1", "c-1", "axle-site", "axle-asset"))
+        self.commit()
+        order = Erase("x-1", NOW_MS + 1, NOWHERE, "s-1")
+        site = decide(self.store.get(TASK, "s-1"), order, NOW_MS + 1, self.rules).site
+        self.store.merge(TASK, {"s-1": site}, {"s-1": encode_site(site)}, NOW_MS)
 
     def _anchor(self, task: int) -> tuple[Partition, int, Lease] | None:
         return (REROUTE, self.positions[REROUTE], self.lease) if task == TASK else None
@@ -197,3 +216,61 @@ def test_a_withdrawal_after_a_plug_in_wins_within_the_round() -> None:
     (part,) = bench.finish()
     assert all(charger.question is None for charger in part.sites["s-1"].chargers)
     assert Result.WITHDRAWN in results(part)
+
+
+def test_an_erased_site_leaves_only_a_hash_and_its_withdrawal() -> None:
+    """When Axle has confirmed, the state and the standing get tombstones, and the mark is written, all in one part."""
+    bench = Bench()
+    bench.begin_erasing()
+    bench.round.take_answer(TASK, ("s-1", None), Offboarded("s-1", "axle-site"))
+    part = bench.commit()
+    key = erased_key("s-1", bench.rules.secret)
+    written = {produce.key: produce.value for produce in part.produces if produce.topic == NAMES.state}
+    assert list(written) == [b"s-1", key.encode(), CHECKPOINT_KEY]
+    assert written[b"s-1"] is None
+    assert written[key.encode()] == encode_site(Site(key.split("/")[1], withdrawal=Stamp(NOW_MS + 1, "")))
+    standings = [produce for produce in part.produces if produce.topic == NAMES.enrolment_status]
+    assert (standings[-1].key, standings[-1].value, standings[-1].headers) == (b"s-1", None, [])
+    assert bench.store.get(TASK, "s-1") == Site("s-1", withdrawal=Stamp(NOW_MS + 1, ""))
+    assert bench.store.site_count(TASK) == 0
+    assert list(bench.store.take_due(NOW_MS + 99 * HOUR_MS, 10)) == []
+
+
+def test_old_events_of_an_erased_site_do_not_bring_it_back() -> None:
+    """A plug-in from before the erasure, with its consent, is answered as withdrawn, and nothing is owed to Axle."""
+    bench = Bench()
+    bench.begin_erasing()
+    bench.round.take_answer(TASK, ("s-1", None), Offboarded("s-1", "axle-site"))
+    bench.commit()
+    bench.round.take_record(record(plug_in(), *PLUGS))
+    part = bench.commit()
+    assert results(part) == [Result.WITHDRAWN]
+    site = bench.store.get(TASK, "s-1")
+    assert (site.enrolment, owed(site, NOW_MS, bench.rules)) == (None, ())
+    assert part.changed == {"s-1": encode_site(site)}
+    assert bench.store.site_count(TASK) == 1
+
+
+def test_a_late_word_about_an_erased_site_writes_nothing() -> None:
+    """An answer that was under way has nobody to be about, and time has nobody to wake."""
+    bench = Bench()
+    bench.begin_erasing()
+    bench.round.take_answer(TASK, ("s-1", None), Offboarded("s-1", "axle-site"))
+    bench.commit()
+    bench.round.take_answer(TASK, ("s-1", "c-1"), ScheduleAnswered("s-1", "c-1", NOW_MS, (), ()))
+    bench.round.take_due(TASK, "s-1")
+    assert bench.commit().changed == {}
+
+
+def test_what_a_newer_program_wrote_stays_in_the_state_that_replaces_it() -> None:
+    """A site that came from a newer program is written in its version, with what we do not know of it."""
+    bench = Bench()
+    bench.round.take_record(record(plug_in(), *PLUGS))
+    site = bench.commit().sites["s-1"]
+    bench.store.take_over(TASK, {"s-1": imagined_bytes(site)}, {})
+    bench.round.take_record(record(boost(), *BOOSTS))
+    part = bench.commit()
+    value = part.changed["s-1"]
+    assert (value[0], decode_site(value)) == (IMAGINED, part.sites["s-1"])
+    assert rows_of(value)[-2:] == surplus(site)
+    assert rows_of(value)[7][0][-2:] == surplus(site.chargers[0])

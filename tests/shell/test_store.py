@@ -6,12 +6,17 @@ from msgspec.structs import replace
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS
 from processor.core.site import Charger, Enrolling, Site, Stamp
+from processor.shell.outbox import Outbox
 from processor.shell.records import RestoreFailed
 from processor.shell.store import STALE_WAKES_MAX, Store
-from processor.wire.state import encode_site
-from tests.shell.parts import NOW_MS
+from processor.wire.state import encode_site, erased_key
+from tests.shell.parts import CODEC, NAMES, NOW_MS
 
 DAY_MS = 24 * HOUR_MS
+OUTBOX = Outbox(NAMES, CODEC, Rules(), "/test")
+LEFT = Stamp(NOW_MS - 5, "")
+"""What is left of a household: when it withdrew."""
+KEY = erased_key("s-1", Rules().secret)
 
 
 def waiting(site_id: str, since_ms: int = NOW_MS) -> Site:
@@ -21,6 +26,14 @@ def waiting(site_id: str, since_ms: int = NOW_MS) -> Site:
 
 def merge(store: Store, task: int, *sites: Site) -> None:
     store.merge(task, {s.site_id: s for s in sites}, {s.site_id: encode_site(s) for s in sites}, NOW_MS)
+
+
+def erase(store: Store, task: int, site_id: str) -> None:
+    """Merge an erasure as a round does: what the changelog gets of it, by key."""
+    site = Site(site_id, withdrawal=LEFT)
+    states = OUTBOX.states(task, site, NOW_MS, store.written(task, site_id))
+    changed = {(state.key or b"").decode(): state.value or b"" for state in states}
+    store.merge(task, {site_id: site}, changed, NOW_MS)
 
 
 def test_a_site_that_was_never_heard_of_is_fresh() -> None:
@@ -113,5 +126,61 @@ def test_a_state_that_cannot_be_decoded_is_a_sentence() -> None:
     """Damaged bytes refuse the work on that site with the task, the site and what is wrong."""
     store = Store(Rules())
     store.take_over(2, {"s-1": b"\x01damaged bytes"}, {})
+    with pytest.raises(RestoreFailed, match=r"task 2: the state of site s-1 cannot be used: .*damaged"):
+        store.get(2, "s-1")
+
+
+def test_an_erased_site_is_forgotten_but_for_its_withdrawal() -> None:
+    """Its state, its wake and its place in the count go; whoever asks hears that it withdrew, and nothing else."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    merge(store, 0, waiting("s-1"), waiting("s-2"))
+    erase(store, 0, "s-1")
+    assert store.get(0, "s-1") == Site("s-1", withdrawal=LEFT)
+    assert (store.written(0, "s-1"), store.site_count(0)) == (None, 1)
+    assert list(store.take_due(NOW_MS + 2 * DAY_MS, 10)) == [(0, "s-2")]
+    assert store.next_due_ms() is None
+
+
+def test_looking_at_an_erased_site_leaves_no_trace() -> None:
+    """A round that comes upon it and changes nothing does not make it a known site again."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    erase(store, 0, "s-1")
+    store.merge(0, {"s-1": store.get(0, "s-1")}, {}, NOW_MS)
+    assert (store.written(0, "s-1"), store.site_count(0)) == (None, 0)
+    store.drop(0)
+    store.take_over(0, {}, {})
+    assert store.get(0, "s-1") == Site("s-1")
+
+
+def test_an_erased_site_is_known_by_its_hash_after_a_restart() -> None:
+    """What a restore brings under the hash is the withdrawal of that one site; it is no site of its own."""
+    store = Store(Rules())
+    store.take_over(0, {KEY: encode_site(Site("f" * 32, withdrawal=LEFT)), "s-2": encode_site(waiting("s-2"))}, {})
+    assert store.get(0, "s-1") == Site("s-1", withdrawal=LEFT)
+    assert (store.get(0, "s-2"), store.get(0, "s-3")) == (waiting("s-2"), Site("s-3"))
+    assert store.site_count(0) == 1
+    store.drop(0)
+    store.take_over(0, {}, {})
+    assert store.get(0, "s-1") == Site("s-1")
+
+
+def test_an_erased_site_may_begin_anew() -> None:
+    """A state that it gets after its erasure stands under its own key, and counts; erased again, it goes again."""
+    store = Store(Rules())
+    store.take_over(0, {KEY: encode_site(Site("f" * 32, withdrawal=LEFT))}, {})
+    anew = replace(waiting("s-1"), withdrawal=LEFT)
+    merge(store, 0, anew)
+    assert (store.get(0, "s-1"), store.written(0, "s-1"), store.site_count(0)) == (anew, encode_site(anew), 1)
+    erase(store, 0, "s-1")
+    assert (store.get(0, "s-1"), store.site_count(0)) == (Site("s-1", withdrawal=LEFT), 0)
+    assert list(store.take_due(NOW_MS + 2 * DAY_MS, 10)) == []
+
+
+def test_damaged_bytes_of_an_erased_site_are_a_sentence() -> None:
+    """They are never taken for a site that nobody has heard of."""
+    store = Store(Rules())
+    store.take_over(2, {KEY: b"\x01damaged bytes"}, {})
     with pytest.raises(RestoreFailed, match=r"task 2: the state of site s-1 cannot be used: .*damaged"):
         store.get(2, "s-1")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from processor.core.events import Answer, Enrolment, Onboarded, OnboardingRefused, Refusal, ScheduleRefused
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
+from processor.core.rules import OnboardingForm
 from processor.core.schedule import HOUR_MS, Schedule, normalise
 from processor.wire.axle import Again, Endpoint, Reply, Request, conclude
 from processor.wire.instants import iso
@@ -25,24 +26,36 @@ HOUSEHOLD = Enrolment("1234567890123", "SW1A 1AA", "10 Downing Street", CONSENTE
 
 ONBOARD = Onboard(SITE, CHARGER, HOUSEHOLD, 7.4, None)
 ADD_ASSET = Onboard(SITE, CHARGER, HOUSEHOLD, 7.4, AXLE_SITE)
+UPSERT = Onboard(SITE, CHARGER, HOUSEHOLD, 7.4, None, OnboardingForm.UPSERT)
 LOOK_UP = LookUp(SITE, CHARGER, 0)
 ASK = AskSchedule(SITE, CHARGER, 7, AXLE_ASSET, NIGHT, boosted=False)
 REMOVE = Remove(SITE, CHARGER, AXLE_ASSET)
 OFFBOARD = Offboard(SITE, AXLE_SITE)
+UNENROL = Offboard(SITE, AXLE_SITE, unenrol=True)
 INTENTS: dict[Endpoint, Intent] = {
     Endpoint.ONBOARD: ONBOARD,
     Endpoint.ADD_ASSET: ADD_ASSET,
+    Endpoint.UPSERT: UPSERT,
     Endpoint.LOOK_UP: LOOK_UP,
     Endpoint.LOOK_UP_SITE: LOOK_UP,
     Endpoint.SCHEDULE: ASK,
     Endpoint.REMOVE: REMOVE,
     Endpoint.OFFBOARD: OFFBOARD,
+    Endpoint.UNENROL: UNENROL,
 }
 
 Json = dict[str, Any]
 ASSET: Json = {"id": AXLE_ASSET, "external_id": CHARGER, "type": "charger", "site_id": AXLE_SITE}
 AXLES_SITE: Json = {"id": AXLE_SITE, "mpan": "1234567890123", "postcode": "SW1A 1AA", "asset_ids": [AXLE_ASSET]}
 BOTH: Json = {"site": AXLES_SITE, "asset": ASSET}
+UPSERTED_SITE: Json = {"site_id": AXLE_SITE, "site_created": True, "fields_updated": [], "warnings": []}
+UPSERTED_ASSET: Json = {"asset_id": AXLE_ASSET, "external_id": CHARGER, "asset_created": True}
+UPSERTED: Json = {
+    "site": UPSERTED_SITE,
+    "assets": [UPSERTED_ASSET],
+    "enrolment": {"site_id": AXLE_SITE, "status": "enrolled"},
+}
+UNENROLLED: Json = {"site_id": AXLE_SITE, "status": "unenrolled"}
 SENTENCE: Json = {"detail": "This household is not eligible."}
 FAULTS: Json = {"detail": [{"loc": ["body", "site"], "msg": "field required", "type": "value_error.missing"}]}
 LOOKED_UP_FIRST = Reply(200, json.dumps(ASSET).encode())
@@ -69,7 +82,7 @@ MODIFIED: Json = {"modified_charging_schedule": blocks(NIGHT)}
 
 def onboarding_refused(why: Refusal) -> OnboardingRefused:
     """The charger of this test was refused."""
-    return OnboardingRefused(SITE, CHARGER, why)
+    return OnboardingRefused(SITE, CHARGER, why, CONSENTED)
 
 
 def question_refused(why: Refusal) -> ScheduleRefused:
@@ -87,9 +100,9 @@ SCHEDULES = st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=4).map(normal
 HOUSEHOLDS = st.builds(Enrolment, TEXTS, TEXTS, TEXTS, TIMES, TIMES, st.none() | TEXTS)
 POWERS = st.none() | st.floats(0, 1000)
 ANY_INTENT: st.SearchStrategy[Intent] = st.one_of(
-    st.builds(Onboard, IDS, IDS, HOUSEHOLDS, POWERS, st.none() | UUIDS),
+    st.builds(Onboard, IDS, IDS, HOUSEHOLDS, POWERS, st.none() | UUIDS, st.sampled_from(OnboardingForm), st.booleans()),
     st.builds(LookUp, IDS, IDS, st.just(0)),
     st.builds(AskSchedule, IDS, IDS, st.just(1), UUIDS, SCHEDULES, st.booleans()),
     st.builds(Remove, IDS, IDS, UUIDS),
-    st.builds(Offboard, IDS, UUIDS),
+    st.builds(Offboard, IDS, UUIDS, st.booleans()),
 )

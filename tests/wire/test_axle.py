@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from processor.core.events import CallFailed, Enrolment, Found, LookedUp, Offboarded, Refusal, Removed, ScheduleAnswered
 from processor.core.intents import Intent, LookUp, Onboard
@@ -33,6 +34,10 @@ from tests.wire.axle_samples import (
     SENTENCE,
     SITE,
     TO_THE_SITE,
+    UNENROL,
+    UNENROLLED,
+    UPSERT,
+    UPSERTED,
     concluded,
     onboarding_refused,
     question_refused,
@@ -74,6 +79,28 @@ def test_a_further_charger_joins_its_site() -> None:
     assert (asked.endpoint, asked.method, asked.path) == ("add_asset", "POST", "/entities/asset")
     expected = {"external_id": CHARGER, "type": "charger", "site_id": AXLE_SITE, "properties": {"power_kw": 7.4}}
     assert json.loads(asked.body or b"") == expected
+
+
+@pytest.mark.parametrize("axle_site_id", [None, AXLE_SITE])
+@pytest.mark.parametrize("override", [True, False])
+def test_the_newer_form_is_the_same_for_every_charger(axle_site_id: str | None, *, override: bool) -> None:
+    """The upsert tells the household with each charger, what it joins, and whether a withdrawal is overridden."""
+    asked = request(replace(UPSERT, axle_site_id=axle_site_id, override_withdrawal=override))
+    assert (asked.endpoint, asked.method, asked.path) == ("upsert", "POST", "/entities/site/onboard")
+    guide = json.loads(request(ONBOARD).body or b"")
+    assert json.loads(asked.body or b"") == {
+        "site": guide["site"],
+        "assets": [guide["asset"]],
+        "proposition": "limited_pause",
+        "override_withdrawal": override,
+    }
+
+
+def test_unenrolling_names_what_is_left() -> None:
+    """A site leaves the pauses alone, and keeps all else."""
+    asked = request(UNENROL)
+    assert (asked.endpoint, asked.method, asked.path) == ("unenrol", "POST", f"/entities/site/{AXLE_SITE}/unenrol")
+    assert json.loads(asked.body or b"") == {"proposition": "limited_pause"}
 
 
 def test_a_schedule_is_asked_as_the_guide_does() -> None:
@@ -135,7 +162,7 @@ def test_signing_in_obeys_axles_document() -> None:
 
 def test_nothing_personal_shows_when_a_call_is_printed() -> None:
     """Bodies carry passwords, tokens and addresses, so a request and a reply print without them."""
-    assert "Downing" not in repr(request(ONBOARD))
+    assert "Downing" not in repr(request(ONBOARD)) + repr(request(UPSERT))
     assert "hunter2" not in repr(sign_in("me", "hunter2"))
     assert "1234567890123" not in repr(reply(200, AXLES_SITE))
 
@@ -154,6 +181,11 @@ CASES: list[tuple[Endpoint, int, object, object]] = [
     (Endpoint.ADD_ASSET, 409, SENTENCE, onboarding_refused(Refusal.EXISTS)),
     (Endpoint.ADD_ASSET, 422, SENTENCE, onboarding_refused(Refusal.NOT_ELIGIBLE)),
     (Endpoint.ADD_ASSET, 422, FAULTS, onboarding_refused(Refusal.INVALID)),
+    (Endpoint.UPSERT, 200, UPSERTED, ENROLLED),
+    (Endpoint.UPSERT, 400, SENTENCE, onboarding_refused(Refusal.INVALID)),
+    (Endpoint.UPSERT, 409, SENTENCE, onboarding_refused(Refusal.EXISTS)),
+    (Endpoint.UPSERT, 422, SENTENCE, onboarding_refused(Refusal.NOT_ELIGIBLE)),
+    (Endpoint.UPSERT, 422, FAULTS, onboarding_refused(Refusal.INVALID)),
     (Endpoint.LOOK_UP, 200, ASSET, TO_THE_SITE),
     (Endpoint.LOOK_UP, 400, SENTENCE, CallFailed(SITE, CHARGER, 400)),
     (Endpoint.LOOK_UP, 403, SENTENCE, CallFailed(SITE, CHARGER, 403)),
@@ -169,11 +201,10 @@ CASES: list[tuple[Endpoint, int, object, object]] = [
     (Endpoint.SCHEDULE, 403, SENTENCE, question_refused(Refusal.FORBIDDEN)),
     (Endpoint.SCHEDULE, 404, SENTENCE, question_refused(Refusal.UNKNOWN_CHARGER)),
     (Endpoint.SCHEDULE, 422, FAULTS, question_refused(Refusal.INVALID)),
-    (Endpoint.REMOVE, 200, {}, Removed(SITE, CHARGER)),
-    (Endpoint.REMOVE, 204, None, Removed(SITE, CHARGER)),
+    (Endpoint.REMOVE, 204, None, Removed(SITE, CHARGER, AXLE_ASSET)),
     (Endpoint.REMOVE, 400, SENTENCE, CallFailed(SITE, CHARGER, 400)),
     (Endpoint.REMOVE, 403, SENTENCE, CallFailed(SITE, CHARGER, 403)),
-    (Endpoint.REMOVE, 404, SENTENCE, Removed(SITE, CHARGER)),
+    (Endpoint.REMOVE, 404, SENTENCE, Removed(SITE, CHARGER, AXLE_ASSET)),
     (Endpoint.REMOVE, 422, FAULTS, CallFailed(SITE, CHARGER, 422)),
     (Endpoint.OFFBOARD, 200, BOTH, Offboarded(SITE, AXLE_SITE)),
     (Endpoint.OFFBOARD, 204, None, Offboarded(SITE, AXLE_SITE)),
@@ -181,6 +212,13 @@ CASES: list[tuple[Endpoint, int, object, object]] = [
     (Endpoint.OFFBOARD, 403, SENTENCE, CallFailed(SITE, None, 403)),
     (Endpoint.OFFBOARD, 404, SENTENCE, Offboarded(SITE, AXLE_SITE)),
     (Endpoint.OFFBOARD, 422, FAULTS, CallFailed(SITE, None, 422)),
+    (Endpoint.UNENROL, 200, UNENROLLED, Offboarded(SITE, AXLE_SITE, kept=True)),
+    (Endpoint.UNENROL, 200, UNENROLLED | {"status": "already_unenrolled"}, Offboarded(SITE, AXLE_SITE, kept=True)),
+    (Endpoint.UNENROL, 204, None, Offboarded(SITE, AXLE_SITE, kept=True)),
+    (Endpoint.UNENROL, 400, SENTENCE, CallFailed(SITE, None, 400)),
+    (Endpoint.UNENROL, 403, SENTENCE, CallFailed(SITE, None, 403)),
+    (Endpoint.UNENROL, 404, SENTENCE, Offboarded(SITE, AXLE_SITE, kept=False)),
+    (Endpoint.UNENROL, 422, FAULTS, CallFailed(SITE, None, 422)),
 ]
 TOKEN_STATUSES = {200, 400, 401, 403, 422}
 
@@ -224,6 +262,7 @@ def test_every_other_status_means_try_later(endpoint: Endpoint) -> None:
     [
         (302, "base URL"),
         (401, "token was fresh"),
+        (404, "base URL"),
         (408, "trouble on its side"),
         (429, "too many calls"),
         (503, "trouble on its side"),
@@ -231,8 +270,8 @@ def test_every_other_status_means_try_later(endpoint: Endpoint) -> None:
     ],
 )
 def test_a_sentence_says_what_to_make_of_a_status(status: int, hint: str) -> None:
-    """A redirect, a refused token, a busy Axle and a surprise read differently at 3 in the morning."""
-    outcome = concluded(Endpoint.SCHEDULE, reply(status))
+    """A redirect, a refused token, a wrong place, a busy Axle and a surprise read differently at 3 in the morning."""
+    outcome = concluded(Endpoint.UPSERT, reply(status))
     assert isinstance(outcome, Again)
     assert hint in outcome.why
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from processor.core.events import Answer, Found, LookedUp, Refusal, ScheduleAnswered
+from processor.core.events import Answer, Found, LookedUp, Onboarded, Refusal, ScheduleAnswered
 from processor.core.intents import AskSchedule
 from processor.core.schedule import HOUR_MS, Schedule
 from processor.wire.axle import Again, Endpoint, Reply, Request, conclude, request
@@ -26,6 +27,10 @@ from tests.wire.axle_samples import (
     NIGHT,
     SCHEDULES,
     SITE,
+    UPSERT,
+    UPSERTED,
+    UPSERTED_ASSET,
+    UPSERTED_SITE,
     Json,
     blocks,
     concluded,
@@ -61,6 +66,11 @@ def block(start: str, end: str) -> Json:
         json.dumps(ASSET | {"external_id": "charger-002"}).encode(),
         json.dumps(BOTH | {"asset": ASSET | {"external_id": "charger-002"}}).encode(),
         json.dumps(BOTH | {"site": {"id": "a" * 65}}).encode(),
+        json.dumps(UPSERTED | {"assets": []}).encode(),
+        json.dumps(UPSERTED | {"assets": [UPSERTED_ASSET | {"external_id": "charger-002"}]}).encode(),
+        json.dumps(UPSERTED | {"assets": [UPSERTED_ASSET, UPSERTED_ASSET | {"asset_id": AXLE_SITE}]}).encode(),
+        json.dumps(UPSERTED | {"assets": [UPSERTED_ASSET | {"asset_id": ".."}]}).encode(),
+        json.dumps(UPSERTED | {"site": UPSERTED_SITE | {"site_id": None}}).encode(),
         b"[" * 100_000,
         b'{"x":' * 100_000,
         b'{"id": "\xff"}',
@@ -68,7 +78,7 @@ def block(start: str, end: str) -> Json:
 )
 def test_a_success_that_tells_nothing_means_try_later(body: bytes) -> None:
     """Broken JSON, missing or impossible ids, and another charger's ids count as trouble on Axle's side."""
-    for endpoint in (Endpoint.ONBOARD, Endpoint.ADD_ASSET, Endpoint.LOOK_UP):
+    for endpoint in (Endpoint.ONBOARD, Endpoint.ADD_ASSET, Endpoint.UPSERT, Endpoint.LOOK_UP):
         assert isinstance(concluded(endpoint, Reply(200, body)), Again)
 
 
@@ -85,10 +95,20 @@ def test_a_further_charger_stays_at_the_site_it_was_added_to() -> None:
     assert concluded(Endpoint.ADD_ASSET, reply(200, elsewhere)) == ENROLLED
 
 
+def test_an_upsert_says_itself_which_site_it_found() -> None:
+    """The newer form finds the site by its meter, so where the charger is now comes from the answer alone."""
+    elsewhere = "0198a2c0-1111-4abc-8def-00000000000f"
+    other = UPSERTED_ASSET | {"asset_id": elsewhere, "external_id": "charger-000"}
+    body = UPSERTED | {"site": UPSERTED_SITE | {"site_id": elsewhere}, "assets": [other, UPSERTED_ASSET]}
+    further = replace(UPSERT, axle_site_id=AXLE_SITE)
+    assert conclude(further, (reply(200, body),)) == Onboarded(SITE, CHARGER, elsewhere, AXLE_ASSET)
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"detail": {}}', b'{"detail": null}', b"\xff"])
 def test_a_refusal_without_a_sentence_is_our_fault(body: bytes) -> None:
     """Only a sentence says that a home is not eligible; nobody's eligibility hangs on a broken body."""
-    assert concluded(Endpoint.ONBOARD, Reply(422, body)) == onboarding_refused(Refusal.INVALID)
+    for endpoint in (Endpoint.ONBOARD, Endpoint.UPSERT):
+        assert concluded(endpoint, Reply(422, body)) == onboarding_refused(Refusal.INVALID)
 
 
 # Schedules.
@@ -184,8 +204,8 @@ def test_a_schedule_survives_the_way_there_and_back(
 
 
 KEYS = st.sampled_from(
-    ["id", "site", "asset", "site_id", "external_id", "mpan", "detail", "modified_charging_schedule",
-     "start_timestamp", "end_timestamp", "access_token"]
+    ["id", "site", "asset", "assets", "asset_id", "site_id", "external_id", "mpan", "detail",
+     "modified_charging_schedule", "start_timestamp", "end_timestamp", "access_token"]
 )  # fmt: skip
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.sampled_from([CHARGER, LATE])

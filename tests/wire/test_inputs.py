@@ -72,27 +72,12 @@ enrolments = st.builds(
 plug_ins = st.builds(
     PlugIn, ids, recent, st.just(SOURCE), ids, ids, schedules, st.none() | st.floats(0, 1000), st.none() | enrolments
 )
-boosts = st.builds(
-    UserBoost,
-    ids,
-    recent,
-    st.just(SOURCE),
-    ids,
-    ids,
-    st.just(BoostAction.BOOST),
-    st.integers(NOW_MS + 10 * MINUTE_MS, NOW_MS + DAY_MS),
-    st.none() | schedules,
+boosting = (st.just(BoostAction.BOOST), st.integers(1, 48 * HOUR_MS), st.none() | schedules)
+boosts = st.builds(UserBoost, ids, recent, st.just(SOURCE), ids, ids, *boosting).map(
+    lambda boost: replace(boost, boost_until_ms=boost.occurred_at_ms + (boost.boost_until_ms or 0))
 )
 changes = st.builds(
-    UserBoost,
-    ids,
-    recent,
-    st.just(SOURCE),
-    ids,
-    ids,
-    st.just(BoostAction.SCHEDULE_CHANGED),
-    st.none(),
-    schedules,
+    UserBoost, ids, recent, st.just(SOURCE), ids, ids, st.just(BoostAction.SCHEDULE_CHANGED), st.none(), schedules
 )
 withdrawals = st.builds(ConsentWithdrawn, ids, recent, st.just(SOURCE), ids, st.none())
 
@@ -242,6 +227,50 @@ def test_a_boost_without_an_end_gets_one() -> None:
     assert read(endless, limits=InputLimits(boost_open_end_ms=5)) == replace(BOOST, boost_until_ms=NOW_MS + 5)
 
 
+@pytest.mark.parametrize("told_at_ms", [NOW_MS, NOW_MS + 365 * DAY_MS])
+def test_a_boost_is_cut_to_the_longest_there_is(told_at_ms: int) -> None:
+    """A boost of years, slip or spite, is kept for 48 hours from its counted time, or as long as is set."""
+    for hours, kept_hours in ((47, 47), (48, 48), (49, 48), (24 * 365 * 90, 48)):
+        sent = replace(BOOST, occurred_at_ms=told_at_ms, boost_until_ms=NOW_MS + hours * HOUR_MS)
+        assert read(sent) == replace(BOOST, boost_until_ms=NOW_MS + kept_hours * HOUR_MS)
+    limits = InputLimits(boost_open_end_ms=HOUR_MS, boost_max_ms=HOUR_MS)
+    assert read(replace(BOOST, boost_until_ms=NOW_MS + HOUR_MS + 1), limits=limits) == BOOST
+
+
+def test_every_limit_can_be_set() -> None:
+    """Age, clocks that run ahead, length and fragments of a schedule are refused by the numbers that are handed in."""
+    limits = InputLimits(DAY_MS, MINUTE_MS, 2 * HOUR_MS, 2)
+
+    def reason(event: Event) -> str:
+        verdict = read(event, limits=limits)
+        assert isinstance(verdict, Rejected)
+        return verdict.reason
+
+    three = tuple((NOW_MS + 2 * n, NOW_MS + 2 * n + 1) for n in range(3))
+    assert "more than 1 days" in reason(replace(PLUG_IN, occurred_at_ms=NOW_MS - DAY_MS - 1))
+    assert "longer than 2 hours" in reason(replace(PLUG_IN, schedule=((NOW_MS, NOW_MS + 2 * HOUR_MS + 1),)))
+    assert "more than 2 blocks" in reason(replace(PLUG_IN, schedule=three))
+    ahead = replace(ENROLMENT, consented_at_ms=NOW_MS + MINUTE_MS + 1)
+    assert "more than 1 minutes ahead" in reason(replace(PLUG_IN, enrolment=ahead))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"age_max_ms": 0},
+        {"ahead_max_ms": -1},
+        {"schedule_span_max_ms": 0},
+        {"schedule_blocks_max": 0},
+        {"boost_open_end_ms": 0},
+        {"boost_max_ms": 12 * HOUR_MS - 1},
+    ],
+)
+def test_limits_that_contradict_each_other_are_refused(wrong: dict[str, int]) -> None:
+    """No limits are made that would refuse everything, or cut what they have just filled in."""
+    with pytest.raises(ValueError, match=next(iter(wrong)).removesuffix("_ms").partition("_max")[0]):
+        InputLimits(**wrong)
+
+
 @pytest.mark.parametrize("action", [BoostAction.BOOST_CANCELLED, BoostAction.UNKNOWN])
 def test_a_cancel_or_an_unknown_action_ignores_the_rest(action: BoostAction) -> None:
     """What comes with a cancel or an unknown action is not looked at, broken or not."""
@@ -311,11 +340,11 @@ def test_a_disconnected_charger_is_named() -> None:
 
 
 @pytest.mark.parametrize("reason", [WithdrawalReason.CONSENT_WITHDRAWN, WithdrawalReason.UNKNOWN])
-@pytest.mark.parametrize("charger_id", ["c-1", "a b"])
-def test_every_other_withdrawal_is_about_the_site(reason: WithdrawalReason, charger_id: str) -> None:
-    """A charger's id beside another reason is dropped, and a broken one does not hold up the withdrawal."""
+@pytest.mark.parametrize(("charger_id", "kept"), [("c-1", "c-1"), ("a b", None)])
+def test_every_other_withdrawal_is_about_the_site(reason: WithdrawalReason, charger_id: str, kept: str | None) -> None:
+    """A charger's id beside another reason may help to find the site; a broken one does not hold up the withdrawal."""
     sent = replace(WITHDRAWAL, charger_id=charger_id, reason=reason)
-    assert read(sent) == replace(WITHDRAWAL, reason=reason)
+    assert read(sent) == replace(WITHDRAWAL, reason=reason, charger_id=kept)
 
 
 def test_undecodable_bytes_are_a_dead_letter() -> None:
@@ -358,7 +387,7 @@ def test_any_values_of_the_schema_are_survived(
     verdict = read(event)
     if isinstance(verdict, UserBoost):
         assert verdict.boost_until_ms is not None
-        assert verdict.boost_until_ms > verdict.occurred_at_ms
+        assert 0 < verdict.boost_until_ms - verdict.occurred_at_ms <= LIMITS.boost_max_ms
 
 
 def test_the_largest_hostile_schedule_is_refused() -> None:

@@ -1,37 +1,20 @@
-"""The changelog's values: what is written is read back, across a release in either direction, or refused by name."""
+"""The changelog's values: what is written is read back, or refused by name. Releases: `test_state_versions.py`."""
 
 import dataclasses
 import re
-import types
-import typing
-import zlib
 from contextlib import suppress
-from enum import Enum
-from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct, structs
 
-from processor.core.events import Enrolment, Input, Source
-from processor.core.outputs import Enrolled
-from processor.core.site import (
-    Asker,
-    Base,
-    Boost,
-    Charger,
-    Enrolling,
-    Leaving,
-    Offboarding,
-    Question,
-    Site,
-    Stamp,
-)
+from processor.core.enrolment import fingerprint
+from processor.core.site import Site
 from processor.wire.state import (
     CHECKPOINT_KEY,
+    ERASED_PREFIX,
     STATE_VERSION,
+    WRITABLE_VERSIONS,
     BadState,
     Checkpoint,
     StateMarks,
@@ -39,98 +22,18 @@ from processor.wire.state import (
     decode_site,
     encode_checkpoint,
     encode_site,
+    erased_key,
     read_headers,
     state_headers,
 )
+from tests.wire.state_samples import ANY_SITE, ASKED, MEDIAN, SITES, T, enveloped
 
-T = 1_750_000_000_000
-EVENT = "0198a2c0-1111-7abc-8def-0123456789ab"
-STAMP = Stamp(T, EVENT)
-MEDIAN = Site(
-    "site-00001234",
-    consent=STAMP,
-    axle_site_id="0198a2c0-1111-4abc-8def-000000000001",
-    mpan_mark="a" * 32,
-    chargers=(
-        Charger(
-            "charger-00001234",
-            plugged=STAMP,
-            base=Base(STAMP, ((T, T + 14_400_000),)),
-            power_kw=7.4,
-            revision=T + 5,
-            pauses=((T + 3_600_000, T + 5_400_000),),
-            enrolled=Enrolled.ENROLLED,
-            axle_asset_id="0198a2c0-1111-4abc-8def-000000000002",
-            consent_used_at_ms=T,
-        ),
-    ),
-)
-"""One enrolled charger that is plugged in and has a pause ahead."""
-
-LAYOUT: dict[type[Struct], str] = {
-    Site: "site_id consent withdrawal axle_site_id enrolment mpan_mark offboarding chargers",
-    Charger: (
-        "charger_id plugged base boost removed halted power_kw revision pauses served question enrolled "
-        "axle_asset_id consent_used_at_ms enrolling leaving"
-    ),
-    Stamp: "at_ms event_id",
-    Base: "stamp schedule",
-    Boost: "stamp until_ms",
-    Asker: "event_id kind occurred_at_ms source",
-    Source: "topic partition offset",
-    Question: "asker number since_ms looking_up looked_up",
-    Enrolling: "since_ms adopting",
-    Leaving: "since_ms asker look_ups",
-    Offboarding: "since_ms asker",
-    Enrolment: "mpan postcode street_address boundary_meter_consent_at_ms consented_at_ms email",
-}
-"""State version 1: the order of fields is the format."""
-
-
-def values_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Any value of a type that a state is made of."""
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        hints = typing.get_type_hints(kind)
-        return st.builds(kind, **{field.name: values_of(hints[field.name]) for field in structs.fields(kind)})
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is types.UnionType:
-        return st.one_of([values_of(argument) for argument in arguments])
-    if typing.get_origin(kind) is tuple:
-        if arguments[-1] is Ellipsis:
-            return st.lists(values_of(arguments[0]), max_size=2).map(tuple)
-        return st.tuples(*[values_of(argument) for argument in arguments])
-    if issubclass(kind, Enum):
-        return st.sampled_from(list(kind))
-    plain: dict[type, st.SearchStrategy[Any]] = {
-        int: st.integers(-(1 << 62), 1 << 62),
-        float: st.floats(allow_nan=False),
-        str: st.text(max_size=12),
-        bool: st.booleans(),
-        types.NoneType: st.none(),
-    }
-    return plain[kind]
-
-
-def kinds_in(kind: Any) -> set[type]:
-    """The dataclasses that a type is made of."""
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        inside = [kinds_in(hint) for hint in typing.get_type_hints(kind).values()]
-        return {kind}.union(*inside)
-    return set().union(*[kinds_in(argument) for argument in typing.get_args(kind)])
-
-
-def enveloped(body: bytes, version: int) -> bytes:
-    """Bytes in an envelope that is in order."""
-    return bytes([version]) + zlib.crc32(body, version).to_bytes(4) + body
-
-
-SITES = values_of(Site)
 CHECKPOINTS = st.builds(
     Checkpoint, st.dictionaries(st.tuples(st.text(max_size=8), st.integers(0, 99)), st.integers(0, 1 << 62), max_size=4)
 )
 
 
-@given(SITES)
+@given(ANY_SITE)
 @settings(max_examples=80, deadline=None)
 def test_a_site_is_read_back_as_it_was_written(site: Site) -> None:
     """Every register, question and promise of a site survives the changelog, with its types."""
@@ -144,9 +47,10 @@ def test_a_median_site_is_small() -> None:
     assert len(encode_site(MEDIAN)) <= 400
 
 
-def test_a_fresh_site_is_read_back() -> None:
-    """The smallest state there is survives too."""
-    assert decode_site(encode_site(Site("s"))) == Site("s")
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_each_kind_of_site_is_read_back(site: Site) -> None:
+    """From the smallest state there is to the one that uses everything."""
+    assert decode_site(encode_site(site)) == site
 
 
 @given(st.sampled_from([encode_site(MEDIAN), encode_checkpoint(Checkpoint({("in", 1): 5}))]), st.data())
@@ -169,7 +73,7 @@ def test_a_cut_or_lengthened_value_is_refused() -> None:
             decode_site(wrong)
 
 
-@given(st.binary(max_size=60), st.sampled_from([1, 2]))
+@given(st.binary(max_size=60), st.sampled_from([1, 2, 3]))
 @settings(max_examples=200, deadline=None)
 def test_no_bytes_do_worse_than_be_refused(body: bytes, version: int) -> None:
     """Whatever stands in an envelope that is in order, it is a state or refused as one."""
@@ -197,66 +101,10 @@ def test_hostile_nesting_and_sizes_are_refused(body: bytes) -> None:
 
 def test_a_site_is_not_a_checkpoint() -> None:
     """Neither kind of value is taken for the other."""
-    with pytest.raises(BadState, match="a checkpoint of state version 1 has another layout"):
+    with pytest.raises(BadState, match="a checkpoint of state version 2 has another layout"):
         decode_checkpoint(encode_site(MEDIAN))
-    with pytest.raises(BadState, match="a site of state version 1 has another layout"):
+    with pytest.raises(BadState, match="a site of state version 2 has another layout"):
         decode_site(encode_checkpoint(Checkpoint({("in", 1): 5})))
-
-
-# Across releases.
-
-
-def test_the_layout_of_version_1_stands() -> None:
-    """Fields are only ever added at the end, with a default, along with a higher version; see `wire/state.py`."""
-    assert kinds_in(Site) == set(LAYOUT)
-    for kind, names in LAYOUT.items():
-        assert [field.name for field in structs.fields(kind)] == names.split(), kind.__name__
-    assert STATE_VERSION == 1
-
-
-def test_values_of_version_1_are_read_for_ever() -> None:
-    """These very bytes were written by the first release."""
-    body = (
-        b"\x98\xa1s\x92\x01\xa1e\xc0\xc0\xc0\xc0\xc0\x91\xdc\x00\x10\xa1c\xc0\x92\x92\x01\xa1e\x91\x92\x02\x03\xc0\xc0"
-        b"\xc0\xc0\xc0\x90\x90\xc0\xa8ENROLLED\xc0\xc0\xc0\xc0"
-    )
-    charger = Charger("c", base=Base(Stamp(1, "e"), ((2, 3),)), enrolled=Enrolled.ENROLLED)
-    site = Site("s", consent=Stamp(1, "e"), chargers=(charger,))
-    assert encode_site(site) == enveloped(body, 1)
-    assert decode_site(enveloped(body, 1)) == site
-
-
-def test_what_the_next_release_adds_is_passed_over() -> None:
-    """Fields that this program does not know, at the end of any row, do not keep it from reading the others."""
-    site_row = msgspec.msgpack.decode(encode_site(MEDIAN)[5:])
-    consent_row, charger_row = site_row[1], site_row[-1][0]
-    for row in (consent_row, charger_row, site_row):
-        row.append({"of the next": ["version"]})
-    assert decode_site(enveloped(msgspec.msgpack.encode(site_row), STATE_VERSION + 1)) == MEDIAN
-
-
-def test_what_the_release_before_did_not_write_gets_its_default() -> None:
-    """A row that ends early is filled up with defaults."""
-    site_row = msgspec.msgpack.decode(encode_site(MEDIAN)[5:])
-    del site_row[-1][0][-2:]
-    assert decode_site(enveloped(msgspec.msgpack.encode(site_row), STATE_VERSION)) == MEDIAN
-
-
-@pytest.mark.parametrize("version", [0, STATE_VERSION + 2, 255])
-def test_a_version_that_is_too_far_away_is_refused_by_name(version: int) -> None:
-    """The sentence says which version was found, which are read, and what to do."""
-    with pytest.raises(BadState, match=rf"version {version}; this program reads 1 to 2. Run a release that reads it"):
-        decode_site(enveloped(encode_site(MEDIAN)[5:], version))
-
-
-@pytest.mark.parametrize("version", [0, STATE_VERSION + 1])
-def test_a_version_that_is_not_ours_is_never_written(version: int) -> None:
-    """A wrong setting of the version to write is an error, not a surprise for the next reader."""
-    with pytest.raises(ValueError, match=f"state version {version} cannot be written; this program writes 1"):
-        encode_site(MEDIAN, version)
-
-
-# Checkpoints and marks.
 
 
 @given(CHECKPOINTS, st.booleans())
@@ -273,9 +121,25 @@ def test_equal_checkpoints_are_equal_bytes() -> None:
     assert encode_checkpoint(one) == encode_checkpoint(other)
 
 
-def test_no_site_can_have_the_key_of_a_checkpoint() -> None:
-    """A site's id never has the character that the checkpoint's key begins with."""
-    assert not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", CHECKPOINT_KEY.decode())
+@pytest.mark.parametrize("version", WRITABLE_VERSIONS)
+def test_a_checkpoint_has_the_version_that_was_asked_for(version: int) -> None:
+    """While older programs read the topic, nothing in it is of a version that they may not know."""
+    value = encode_checkpoint(Checkpoint({("in", 1): 5}), version)
+    assert value[0] == version
+    assert decode_checkpoint(value) == Checkpoint({("in", 1): 5})
+
+
+@pytest.mark.parametrize("key", [CHECKPOINT_KEY.decode(), ERASED_PREFIX, erased_key("s-1", b"secret")])
+def test_no_site_can_have_a_key_of_ours(key: str) -> None:
+    """A site's id never has the character that the keys of checkpoints and of erased sites begin with."""
+    assert not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", key)
+
+
+def test_the_key_of_an_erased_site_does_not_tell_which_one() -> None:
+    """It is a fingerprint: the same for the same site and secret, and another for any other."""
+    key = erased_key("site-00001234", b"secret")
+    assert key == f"#erased/{fingerprint('site-00001234', b'secret')}"
+    assert len({key, erased_key("site-00001235", b"secret"), erased_key("site-00001234", b"other")}) == 3
 
 
 MARKS = st.builds(
@@ -315,7 +179,5 @@ def test_missing_or_broken_marks_are_never_taken_for_none(headers: list[tuple[st
 
 def test_an_open_question_is_kept_whole() -> None:
     """What a restart needs in order to ask again, and to settle the right input, is all there."""
-    asker = Asker(EVENT, Input.USER_BOOST, T, Source("ev.user-boost.v1", 3, 12))
-    charger = Charger("c", boost=Boost(STAMP, T + 1), question=Question(asker, T, T, looking_up=True))
-    site = Site("s", chargers=(charger,), offboarding=Offboarding(T, None))
-    assert decode_site(encode_site(site)) == site
+    assert ASKED.chargers[0].question is not None
+    assert decode_site(encode_site(ASKED)) == ASKED

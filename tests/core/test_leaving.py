@@ -1,11 +1,13 @@
 """A household withdraws: in time, during its onboarding, too late, twice, and back again."""
 
 import pytest
+from msgspec.structs import replace
 
 from processor.core.events import CallFailed, ConsentWithdrawn, Refusal, WithdrawalReason
 from processor.core.intents import Offboard, Onboard, Remove
-from processor.core.outputs import ConsentState, Result, Status
+from processor.core.outputs import ConsentState, Enrolled, Result, Status
 from processor.core.schedule import HOUR_MS, MINUTE_MS
+from processor.core.site import Offboarding
 from tests.core.world import (
     ENROLMENT,
     GUIDE_SCHEDULE,
@@ -41,13 +43,21 @@ def test_a_withdrawal_frees_every_charger_at_once() -> None:
     assert world.site.axle_site_id is None
 
 
-def test_a_withdrawal_after_the_session_publishes_nothing() -> None:
-    """There is no live session to free; a question that was open is closed all the same."""
+def test_a_withdrawal_after_the_session_frees_nothing() -> None:
+    """There is no live session; a question that was open still has its last word, as time alone would have given it."""
     world = World().enrolled()
     world.now_ms = GUIDE_SCHEDULE[-1][1]
-    assert results_of(world.withdraw(event_id="w")) == [Result.WITHDRAWN]
-    assert len(world.records) == 1
+    assert results_of(world.withdraw(event_id="w")) == [Result.EXPIRED]
+    assert world.statuses == [Status.REQUESTED, Status.EXPIRED]
     assert world.owed == [Offboard("home-1", "axle-site")]
+
+
+def test_a_withdrawal_of_a_quiet_night_publishes_nothing() -> None:
+    """Where no question is open and no session lives there is no word to say to the charger."""
+    world = World().settled()
+    records = len(world.records)
+    world.withdraw(GUIDE_SCHEDULE[-1][1])
+    assert len(world.records) == records
 
 
 def test_an_unknown_site_has_nothing_to_offboard() -> None:
@@ -274,3 +284,87 @@ def test_look_ups_are_as_many_as_the_rules_say() -> None:
     world.withdraw(at(0))
     look_in_vain(world)
     assert world.now_ms == T0 + 60 * MINUTE_MS
+
+
+def test_a_site_that_was_deleted_is_not_kept() -> None:
+    """Only an unenrolled one is there still."""
+    world = World().settled()
+    world.withdraw()
+    world.offboard()
+    assert (world.site.axle_site_id, world.site.kept_axle_site_ids) == (None, ())
+    assert world.enrolment_statuses[-1].axle_site_id is None
+
+
+def test_a_charger_that_turned_up_late_leaves_from_then_on() -> None:
+    """It counts as removed, and its removal is owed since the answer came."""
+    world = onboarding()
+    world.withdraw(at(0.1), "c-1")
+    assert world.charger.enrolling is None
+    world = World()
+    world.now_ms = at(0.5)
+    world.onboard()
+    assert world.charger.enrolled is Enrolled.REMOVED
+    assert world.charger.leaving is not None
+    assert (world.charger.leaving.since_ms, world.site.offboarding) == (at(0.5), Offboarding(at(0.5), None))
+
+
+def test_a_site_that_the_household_was_moved_away_from_leaves_with_it() -> None:
+    """The newer form may answer a corrected meter with another site; the older one is ours still."""
+    world = two_chargers()
+    world.onboard("c-2", "corrected-site")
+    assert (world.site.axle_site_id, world.site.left_axle_site_ids) == ("corrected-site", ("axle-site",))
+    world.withdraw(event_id="w")
+    assert world.owed == [Offboard("home-1", "corrected-site")]
+    world.offboard("corrected-site")
+    assert (world.owed, world.outcome("w")) == ([Offboard("home-1", "axle-site")], [])
+    world.offboard("axle-site")
+    assert (world.owed, world.outcome("w")) == ([], [Result.OFFBOARDED])
+    assert world.site.left_axle_site_ids == ()
+
+
+def test_a_household_that_is_moved_back_has_one_site() -> None:
+    """No site is offboarded while the household is at it."""
+    world = two_chargers()
+    world.onboard("c-2", "corrected-site")
+    world.onboard("c-2")
+    assert (world.site.axle_site_id, world.site.left_axle_site_ids) == ("axle-site", ("corrected-site",))
+
+
+def test_a_household_under_another_meter_does_not_move_to_what_a_charger_left_behind() -> None:
+    """The wrong meter's site leaves with the household, and nobody is added to it."""
+    world = onboarding()
+    world.plug_in(at(0.1), enrolment=replace(consented(at(0.1)), mpan="2222222222222"), charger="c-2")
+    world.onboard("c-2", "right-site")
+    world.withdraw(at(0.2), "c-1")
+    world.look_up(MPAN, axle_site="wrong-site")
+    assert (world.site.axle_site_id, world.site.left_axle_site_ids) == ("right-site", ("wrong-site",))
+    world.remove()
+    world.withdraw(at(0.3), event_id="w")
+    world.offboard("right-site")
+    assert world.owed == [Offboard("home-1", "wrong-site")]
+    world.offboard("wrong-site")
+    assert world.outcome("w") == [Result.OFFBOARDED]
+
+
+def test_a_site_that_axle_lost_does_not_hide_one_that_was_left() -> None:
+    """What the household was moved away from is offboarded though it is at no site now."""
+    world = World().enrolled()
+    world.refuse(Refusal.UNKNOWN_CHARGER)
+    world.look_up(MPAN, axle_site="site-b")
+    world.plug_in(at(0.1), enrolment=ENROLMENT, charger="c-2")
+    world.refuse_onboarding(Refusal.UNKNOWN_CHARGER, "c-2")
+    world.refuse_onboarding(Refusal.NOT_ELIGIBLE, "c-2")
+    world.withdraw(at(0.2), event_id="w")
+    assert world.owed == [Offboard("home-1", "axle-site")]
+    world.offboard("axle-site")
+    assert (world.owed, world.outcome("w")) == ([], [Result.OFFBOARDED])
+
+
+def test_a_site_that_was_offboarded_has_no_enrolled_charger() -> None:
+    """Whatever Axle held of it is gone: REMOVED is the proof, also for one that Axle had no consent for."""
+    world = two_chargers()
+    world.plug_in(at(0.1))
+    world.refuse(Refusal.FORBIDDEN)
+    world.withdraw(at(0.2))
+    world.offboard()
+    assert [charger.status for charger in world.enrolment_statuses[-1].chargers] == [Enrolled.REMOVED] * 2

@@ -1,6 +1,6 @@
 """A charger is disconnected: one of several, the last one, during its onboarding, together with its household."""
 
-from processor.core.events import Refusal
+from processor.core.events import Refusal, Removed
 from processor.core.intents import LookUp, Offboard, Onboard, Remove
 from processor.core.outputs import Result, Status
 from tests.core.world import (
@@ -197,3 +197,13 @@ def test_the_outcome_of_a_site_names_no_charger() -> None:
     world.withdraw(at(0), event_id="w")
     look_in_vain(world)
     assert [o.charger_id for o in world.outcomes if o.event_id == "w"] == [None]
+
+
+def test_a_removal_of_another_asset_is_not_the_one_that_is_owed() -> None:
+    """An answer names the asset that is gone."""
+    world = two_chargers()
+    world.withdraw(charger="c-1", event_id="w")
+    assert world.tell(Removed("home-1", "c-1", "an-older-asset")) == ()
+    assert world.owed == [Remove("home-1", "c-1", "axle-c-1")]
+    world.remove()
+    assert world.outcome("w") == [Result.OFFBOARDED]

@@ -1,0 +1,103 @@
+"""Mutation testing of the core: `make mutants` breaks every function in every way that mutmut knows.
+
+Each mutant that no test notices has to be in `tests/mutants.toml`, with the reason why it may stay; one that is not,
+or fewer than 90 % noticed, is a failure. Functions that run while the program is imported (they build the table) are
+tried one process each, because mutmut switches a mutant on after the import.
+"""
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+ROOT = Path(__file__).parent.parent
+REASONS = Path(__file__).with_name("mutants.toml")
+SHARE_MIN = 0.9
+AT_IMPORT = ("x__rows_of", "x__outcome", "x__say", "x__with_ids", "x__conclude", "x_refused_because")
+SECONDS_MAX = 120
+BIN = Path(sys.executable).parent
+out = Console(stderr=True)
+
+
+def main() -> int:
+    """0 when enough mutants were noticed and every other one is explained."""
+    found = _run()
+    for name in track(sorted(name for name in found if _is_at_import(name)), "import-time mutants", console=out):
+        found[name] = _noticed_alone(name)
+    survivors = sorted(name for name, noticed in found.items() if not noticed)
+    explained = _explained()
+    unexplained = [name for name in survivors if _key(name) not in explained]
+    share = 1 - len(survivors) / len(found)
+    _tell(found, survivors, unexplained, share)
+    return 0 if share >= SHARE_MIN and not unexplained else 1
+
+
+def _run() -> dict[str, bool]:
+    """Whether each mutant was noticed, by its name."""
+    subprocess.run([BIN / "mutmut", "run"], cwd=ROOT, check=False)
+    told = subprocess.run(
+        [BIN / "mutmut", "results", "--all", "true"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    return {name: how not in {"survived", "no tests"} for name, how in _lines(told) if how != "not checked"}
+
+
+def _lines(told: str) -> Iterator[tuple[str, str]]:
+    for line in told.splitlines():
+        name, separator, how = line.strip().partition(": ")
+        if separator:
+            yield name, how
+
+
+def _is_at_import(name: str) -> bool:
+    return any(f".{function}__mutmut" in name for function in AT_IMPORT)
+
+
+def _noticed_alone(name: str) -> bool:
+    """Run the core's tests with the mutant in place from the first import on."""
+    command = [str(BIN / "pytest"), "-q", "-x", "-p", "no:cacheprovider", "tests/core/test_decide.py", "tests/core"]
+    try:
+        return (
+            subprocess.run(
+                command,
+                cwd=ROOT / "mutants",
+                env={**os.environ, "MUTANT_UNDER_TEST": name, "PYTHONPATH": "."},
+                check=False,
+                capture_output=True,
+                timeout=SECONDS_MAX,
+            ).returncode
+            != 0
+        )
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def _explained() -> dict[str, str]:
+    """The reasons, by module, function and number."""
+    return {str(key): str(reason) for key, reason in tomllib.loads(REASONS.read_text())["survivors"].items()}
+
+
+def _key(name: str) -> str:
+    return name.removeprefix("processor.core.").replace("__mutmut_", " ").replace(".x_", ".", 1)
+
+
+def _tell(found: dict[str, bool], survivors: list[str], unexplained: list[str], share: float) -> None:
+    modules = Counter(name.split(".")[2] for name in found)
+    missed = Counter(name.split(".")[2] for name in survivors)
+    for module, count in sorted(modules.items()):
+        out.print(f"{module:12} {count:5} mutants, {missed[module]:3} not noticed")
+    out.print(
+        f"{len(found)} mutants, {share:.1%} noticed; {len(survivors)} not, {len(unexplained)} of them unexplained"
+    )
+    for name in unexplained:
+        diff = subprocess.run([BIN / "mutmut", "show", name], cwd=ROOT, check=False, capture_output=True, text=True)
+        out.print(diff.stdout, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
