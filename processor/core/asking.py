@@ -120,6 +120,7 @@ def wake(turn: Turn) -> None:
         enrolling = charger.enrolling
         if enrolling and turn.now_ms >= enrolling.since_ms + turn.rules.onboarding_life_ms:
             turn.charger = replace(charger, enrolling=None, enrolled=Enrolled.UNKNOWN)
+            turn.tell_enrolment()
             turn.settle_question(Status.FALLBACK, "Axle never answered our onboarding; the driver's wish stays.")
         question = turn.charger.question
         if question is None or turn.now_ms < gives_up_at_ms(turn.charger, question, turn.now_ms, turn.rules):

@@ -79,7 +79,7 @@ def decide(site: Site, event: Event, now_ms: int, rules: Rules) -> Decision:
     enrolment.begin(turn)
     leaving.begin(turn)
     row_for(turn).then(turn)
-    enrolment.end(turn)
+    enrolment.end(turn, site)
     leaving.end(turn)
     return Decision(turn.site, tuple(turn.outputs))
 

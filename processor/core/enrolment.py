@@ -17,6 +17,7 @@ from processor.core.site import (
     Enrolling,
     Site,
     may_enrol,
+    withdrawn,
 )
 from processor.core.turn import Turn
 
@@ -46,9 +47,14 @@ def begin(turn: Turn) -> None:
     turn.charger = replace(turn.charger, enrolling=turn.charger.enrolling or Enrolling(turn.now_ms))
 
 
-def end(turn: Turn) -> None:
-    """Drop personal data unless an onboarding that may still happen needs it."""
+def end(turn: Turn, before: Site) -> None:
+    """Drop personal data unless an onboarding that may still happen needs it.
+
+    And tell of a household that came back, where no onboarding is owed that would tell of it.
+    """
     site = turn.site
+    if withdrawn(before) and not withdrawn(site) and not any(charger.enrolling for charger in site.chargers):
+        turn.tell_enrolment()
     enrolment = site.enrolment
     if enrolment is None:
         return

@@ -41,10 +41,7 @@ def end(turn: Turn) -> None:
     An answer that comes after that brings nothing back either: what it makes owed is done, then forgotten again.
     """
     site = turn.site
-    mark = site.withdrawal
-    has_acted = any(charger.plugged or charger.base or charger.boost for charger in site.chargers)
-    came_late = isinstance(turn.event, Answer) and mark is not None and mark == erased_mark(site) and not has_acted
-    if is_erased(site) or (site.erasing is None and not came_late):
+    if site.erasing is None and not _came_after_the_erasure(turn):
         return
     if not withdrawn(site):
         turn.site = replace(site, erasing=None)
@@ -74,6 +71,15 @@ def erase(turn: Turn) -> None:
             erasing=Stamp(event.occurred_at_ms, event.event_id),
         )
         _withdraw(turn, asker_of(event), "The household is being forgotten; the driver's wish is in force.")
+
+
+def _came_after_the_erasure(turn: Turn) -> bool:
+    """Whether an answer changed something of a household that was forgotten, and no driver of it acted since."""
+    site = turn.site
+    if site.withdrawal is None or site.withdrawal.event_id or not isinstance(turn.event, Answer):
+        return False
+    has_acted = any(charger.plugged or charger.base or charger.boost for charger in site.chargers)
+    return not has_acted and not is_erased(site)
 
 
 def _withdraw(turn: Turn, asker: Asker, reason: str) -> None:

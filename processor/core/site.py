@@ -145,11 +145,11 @@ class Site(Struct, frozen=True, array_like=True):
 
     def having(self, charger: Charger) -> "Site":
         """This site with that charger put in the place of the one of the same id, or added."""
-        others = self.chargers
-        if not any(other.charger_id == charger.charger_id for other in others):
-            return replace(self, chargers=(*others, charger))
-        chargers = tuple(charger if other.charger_id == charger.charger_id else other for other in others)
-        return replace(self, chargers=chargers)
+        chargers = self.chargers
+        for place, other in enumerate(chargers):
+            if other.charger_id == charger.charger_id:
+                return replace(self, chargers=(*chargers[:place], charger, *chargers[place + 1 :]))
+        return replace(self, chargers=(*chargers, charger))
 
 
 def withdrawn(site: Site) -> bool:

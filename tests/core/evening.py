@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from processor.core.decide import decide
-from processor.core.events import Answer, Due, Erase, Event, InputEvent, LookedUp, Source
+from processor.core.events import Answer, Due, Erase, Event, InputEvent, LookedUp, OnboardingRefused, Source
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove, owed
 from processor.core.outputs import Erased, Output
 from processor.core.rules import Rules
@@ -115,10 +115,10 @@ class Evening:
         """
         self._strays_land(flight.call)
         flight.answer = self.axle.perform(flight.call, mood)
-        echoes = self.echoes.setdefault(lane_of(flight.call), [])
-        if echoes and not _same(echoes[-1][0], flight.call):
-            echoes.clear()
-        echoes.append((flight.call, flight.answer))
+        # An answer may come twice, but not after Axle's next one about something else; nor a no after a later yes.
+        earlier = self.echoes.get(lane_of(flight.call), [])
+        kept = [echo for echo in earlier if _same(echo[0], flight.call) and not isinstance(echo[1], OnboardingRefused)]
+        self.echoes[lane_of(flight.call)] = [*kept, (flight.call, flight.answer)]
 
     def hear(self, lane: Lane) -> None:
         """The answer of the call that is under way arrives."""

@@ -322,7 +322,7 @@ def enrolled(at_ms: int, meter: str) -> Enrolment:
     return replace(consented(at_ms), mpan=meter)
 
 
-settings.register_profile("short", max_examples=120, stateful_step_count=40)
+settings.register_profile("short", max_examples=120, stateful_step_count=40, derandomize=True)
 settings.register_profile("long", max_examples=5_000, stateful_step_count=50)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "short")
 Evenings.TestCase.settings = settings(
