@@ -368,3 +368,12 @@ def test_a_site_that_was_offboarded_has_no_enrolled_charger() -> None:
     world.withdraw(at(0.2))
     world.offboard()
     assert [charger.status for charger in world.enrolment_statuses[-1].chargers] == [Enrolled.REMOVED] * 2
+
+
+def test_what_a_charger_left_behind_at_the_homes_own_meter_is_the_homes_site() -> None:
+    """The next charger joins it there."""
+    world = onboarding()
+    world.plug_in(at(0.1), enrolment=ENROLMENT, charger="c-2")
+    world.withdraw(at(0.2), "c-1")
+    world.look_up(MPAN)
+    assert (world.site.axle_site_id, world.site.left_axle_site_ids) == ("axle-site", ())
