@@ -59,7 +59,7 @@ class Tasks:
         self._on_failure = on_failure
         self._assigned: set[Partition] = set()
         self._positions: dict[int, dict[Partition, int]] = {}
-        self._taking_over: dict[int, asyncio.Task[None]] = {}
+        self._taking_over: dict[int, asyncio.Task[bool]] = {}
         self._slots = asyncio.Semaphore(RESTORES_AT_ONCE)
 
     @property
@@ -146,25 +146,30 @@ class Tasks:
     def _leases_of(self, partitions: list[Partition]) -> list[Lease]:
         return [lease for partition in partitions if (lease := self._leases.current(*partition)) is not None]
 
-    def _spawn(self, task: int, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, task: int, work: Coroutine[Any, Any, bool]) -> None:
+        """Run it until it tells whether there is work now: it is told further once nothing is being taken over."""
         running = asyncio.get_running_loop().create_task(work)
         self._taking_over[task] = running
 
-        def done(finished: "asyncio.Task[None]") -> None:
+        def done(finished: "asyncio.Task[bool]") -> None:
             if self._taking_over.get(task) is finished:
                 del self._taking_over[task]
             self._count()
-            error = None if finished.cancelled() else finished.exception()
+            if finished.cancelled():
+                return
+            error = finished.exception()
             if isinstance(error, Exception) and not isinstance(error, RestoreCancelled):
                 self._on_failure(error)
+            if error is None and finished.result():
+                self._on_ready()
 
         running.add_done_callback(done)
 
-    async def _take_over(self, task: int, sources: list[Partition], leases: list[Lease]) -> None:
+    async def _take_over(self, task: int, sources: list[Partition], leases: list[Lease]) -> bool:
         """Design 6.5: restore to the high watermark, find the start offsets, seek, resume, take up what is owed."""
         began = self._clock.monotonic()
         if len(leases) != len(sources):
-            return
+            return False
 
         def is_wanted() -> bool:
             return all(lease.is_open for lease in leases)
@@ -177,11 +182,11 @@ class Tasks:
         self._store.take_over(task, restored.states, due)
         self._positions[task] = offsets
         if not await asyncio.wrap_future(self._poll.begin(offsets, leases)):
-            return
+            return False
         self._take_up(task, restored)
         self._metrics.restore_seconds.observe(self._clock.monotonic() - began)
         log.info("took a task over", task=task, sites=len(restored.states))
-        self._on_ready()
+        return True
 
     def _take_up(self, task: int, restored: Restored) -> None:
         """Owe again what the predecessor owed; its own calls may still be under way, unless it said they are not."""
@@ -220,7 +225,7 @@ class Tasks:
                     checkpoint=known,
                 )
 
-    async def _feed(self, partitions: list[Partition], leases: list[Lease]) -> None:
+    async def _feed(self, partitions: list[Partition], leases: list[Lease]) -> bool:
         """Inputs whose partitions are no task's own: begin at the group's offsets; every record takes a hop."""
 
         def is_wanted() -> bool:
@@ -229,8 +234,7 @@ class Tasks:
         restored = await asyncio.to_thread(self._restorer.look, FOREIGN, partitions, is_wanted)
         starts = input_offsets(restored)
         self._compare(restored, starts)
-        await asyncio.wrap_future(self._poll.begin(starts, leases))
-        self._on_ready()
+        return await asyncio.wrap_future(self._poll.begin(starts, leases))
 
     def _count(self) -> None:
         self._metrics.tasks.labels("working").set(len(self._positions))
