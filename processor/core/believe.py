@@ -4,8 +4,6 @@ Here lives design 4, rule 3. An answer that breaks a rule is rejected whole; wha
 towards charging. The one idea: an answer can only take time away from what was sent, and only a little of it.
 """
 
-from msgspec import Struct
-
 from processor.core.rules import Rules
 from processor.core.schedule import (
     EMPTY,
@@ -18,9 +16,10 @@ from processor.core.schedule import (
     total_ms,
     union,
 )
+from processor.core.value import Value
 
 
-class Belief(Struct, frozen=True):
+class Belief(Value, frozen=True):
     """The pauses to publish; or the rule that the answer broke."""
 
     pauses: Schedule = EMPTY

@@ -11,7 +11,6 @@ well, and says why.
 from collections.abc import Callable
 from itertools import product
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from processor.core import asking, enrolment, leaving
@@ -43,6 +42,7 @@ from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.core.standing import Asking, Standing, asking_of, standing_of
 from processor.core.turn import Turn
+from processor.core.value import Value
 
 Effect = Callable[[Turn], None]
 S = Standing
@@ -53,7 +53,7 @@ ANYHOW = frozenset(Asking)
 LOOKING_UP = frozenset({Asking.LOOKING_UP})
 
 
-class Row(Struct, frozen=True):
+class Row(Value, frozen=True):
     """One line of the table: what it is about, what happens, and when: in which states, on which condition."""
 
     says: str
@@ -63,7 +63,7 @@ class Row(Struct, frozen=True):
     asking: frozenset[Asking] = ANYHOW
 
 
-class Decision(Struct, frozen=True):
+class Decision(Value, frozen=True):
     """The site as it is now, and what is published; all of it in one transaction or not at all."""
 
     site: Site

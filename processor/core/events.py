@@ -8,9 +8,8 @@ broker's clock was set back to it before it got here, so the core never doubts a
 
 from enum import StrEnum
 
-from msgspec import Struct
-
 from processor.core.schedule import Schedule
+from processor.core.value import Value
 
 
 class Input(StrEnum):
@@ -38,7 +37,7 @@ class WithdrawalReason(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-class Source(Struct, frozen=True, array_like=True):
+class Source(Value, frozen=True, array_like=True):
     """Where an input record stood. It names the one outcome that the record gets."""
 
     topic: str
@@ -46,7 +45,7 @@ class Source(Struct, frozen=True, array_like=True):
     offset: int
 
 
-class Enrolment(Struct, frozen=True, array_like=True):
+class Enrolment(Value, frozen=True, array_like=True):
     """What Axle needs to know of a household. Personal data: kept only while an onboarding is owed, never printed."""
 
     mpan: str
@@ -60,7 +59,7 @@ class Enrolment(Struct, frozen=True, array_like=True):
         return "Enrolment(...)"
 
 
-class PlugIn(Struct, frozen=True):
+class PlugIn(Value, frozen=True):
     """A car was plugged in, with the charging schedule that its driver has set."""
 
     event_id: str
@@ -73,7 +72,7 @@ class PlugIn(Struct, frozen=True):
     enrolment: Enrolment | None = None
 
 
-class UserBoost(Struct, frozen=True):
+class UserBoost(Value, frozen=True):
     """A driver boosted, cancelled a boost, or changed the schedule.
 
     `boost_until_ms` is set for BOOST alone (an open end was closed when the record was read); `schedule` where the
@@ -90,7 +89,7 @@ class UserBoost(Struct, frozen=True):
     schedule: Schedule | None = None
 
 
-class ConsentWithdrawn(Struct, frozen=True):
+class ConsentWithdrawn(Value, frozen=True):
     """A household withdrew its consent, or one of its chargers was disconnected."""
 
     event_id: str
@@ -101,7 +100,7 @@ class ConsentWithdrawn(Struct, frozen=True):
     reason: WithdrawalReason = WithdrawalReason.CONSENT_WITHDRAWN
 
 
-class Unreadable(Struct, frozen=True):
+class Unreadable(Value, frozen=True):
     """A driver did something that broke a rule of the input contract, at a charger that we could still read.
 
     The driver's wish is unknown, so no pause may stand in its way (the *halted* register).
@@ -115,7 +114,7 @@ class Unreadable(Struct, frozen=True):
     kind: Input
 
 
-class Erase(Struct, frozen=True):
+class Erase(Value, frozen=True):
     """An operator's order to forget a household: offboard it whatever the settings say, then keep nothing of it.
 
     Nothing but a keyed hash, so that a replay of its old events cannot bring it back. If its drivers act again, what
@@ -146,7 +145,7 @@ class Refusal(StrEnum):
     INVALID = "INVALID"
 
 
-class Onboarded(Struct, frozen=True):
+class Onboarded(Value, frozen=True):
     """Axle has the site and the charger now. Never ignored: it may have to be offboarded again."""
 
     site_id: str
@@ -155,7 +154,7 @@ class Onboarded(Struct, frozen=True):
     axle_asset_id: str
 
 
-class OnboardingRefused(Struct, frozen=True):
+class OnboardingRefused(Value, frozen=True):
     """Axle did not take the charger: not eligible, it exists already (409), or our request was at fault.
 
     `consented_at_ms` is that of the enrolment that was sent: a newer one may have come since.
@@ -167,7 +166,7 @@ class OnboardingRefused(Struct, frozen=True):
     consented_at_ms: int
 
 
-class Found(Struct, frozen=True):
+class Found(Value, frozen=True):
     """What a look-up of a charger told: Axle's ids and the meter of the site that it is at."""
 
     axle_site_id: str
@@ -178,7 +177,7 @@ class Found(Struct, frozen=True):
         return f"Found({self.axle_site_id!r}, {self.axle_asset_id!r}, ...)"
 
 
-class LookedUp(Struct, frozen=True):
+class LookedUp(Value, frozen=True):
     """The answer to a look-up of a charger by our own id; `found` is None when Axle does not know it.
 
     `for_question`: a question waits for it, and it says nothing to an enrolment that is looked up at the same time.
@@ -190,7 +189,7 @@ class LookedUp(Struct, frozen=True):
     for_question: bool = False
 
 
-class ScheduleAnswered(Struct, frozen=True):
+class ScheduleAnswered(Value, frozen=True):
     """Axle's answer to the question `number`: what was sent then, and the schedule that came back.
 
     `answered` is None when the body told no schedule that we can believe (no zone, wrong shape).
@@ -203,7 +202,7 @@ class ScheduleAnswered(Struct, frozen=True):
     answered: Schedule | None
 
 
-class ScheduleRefused(Struct, frozen=True):
+class ScheduleRefused(Value, frozen=True):
     """Axle refused the question `number`: 403, 404, or a request that it calls invalid."""
 
     site_id: str
@@ -212,7 +211,7 @@ class ScheduleRefused(Struct, frozen=True):
     why: Refusal
 
 
-class Removed(Struct, frozen=True):
+class Removed(Value, frozen=True):
     """Axle does not have this asset any more (it was deleted, or was not there)."""
 
     site_id: str
@@ -220,7 +219,7 @@ class Removed(Struct, frozen=True):
     axle_asset_id: str
 
 
-class Offboarded(Struct, frozen=True):
+class Offboarded(Value, frozen=True):
     """Axle does not have this site any more (it was offboarded, or was not there).
 
     `kept`: it was unenrolled, so Axle does nothing with it any more, but still has it and its payments.
@@ -231,7 +230,7 @@ class Offboarded(Struct, frozen=True):
     kept: bool = False
 
 
-class CallFailed(Struct, frozen=True):
+class CallFailed(Value, frozen=True):
     """Axle refused a call that may not be given up (a removal, an offboarding, a look-up): still owed, and alarming."""
 
     site_id: str
@@ -239,7 +238,7 @@ class CallFailed(Struct, frozen=True):
     status: int
 
 
-class Due(Struct, frozen=True):
+class Due(Value, frozen=True):
     """The time that the site asked to be woken at has come."""
 
     site_id: str

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from msgspec import Struct
-
 from processor.core.events import Input
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, owed
 from processor.core.outputs import Cause, Enrolled, ModifiedSchedule, Status
@@ -19,6 +17,7 @@ from processor.core.rules import Rules
 from processor.core.schedule import Block, Schedule, since, subtract
 from processor.core.site import Charger, Site, boost_window, gives_up_at_ms, halted, requested, taken_away, withdrawn
 from processor.core.standing import Standing, standing_of
+from processor.core.value import Value
 
 DELAY_TOLD_MS = 5_000
 """What took less, Axle's answer or the way of an event to here, is not worth a word about its time."""
@@ -32,7 +31,7 @@ TellTime = Callable[[int], str]
 """UTC milliseconds as the reader wants to see them; a day, where it is told, stands before the time and a space."""
 
 
-class Told(Struct, frozen=True):
+class Told(Value, frozen=True):
     """One thing that happened; `revision` is that of its last record, and missing records have neither id."""
 
     at_ms: int
@@ -42,7 +41,7 @@ class Told(Struct, frozen=True):
     event_id: str | None = None
 
 
-class Story(Struct, frozen=True):
+class Story(Value, frozen=True):
     """In sentences: what the charger does now, what is known, what happened (oldest first), what is owed to Axle."""
 
     charger_id: str
@@ -125,7 +124,7 @@ def _calendar(at_ms: int) -> datetime:
     return datetime.fromtimestamp(min(max(at_ms, 0), LAST_MS) // 1000, UTC)
 
 
-class _Teller(Struct, frozen=True):
+class _Teller(Value, frozen=True):
     """All that a story is told from. `charger` is a blank one where the state holds none."""
 
     site: Site | None

@@ -5,16 +5,15 @@ owed any more is not found here. Which calls are safe to repeat is said beside e
 no idempotency key and a crash may repeat any call that was in flight.
 """
 
-from msgspec import Struct
-
 from processor.core.events import Enrolment
 from processor.core.outputs import Enrolled
 from processor.core.rules import OnboardingForm, Rules, WithdrawalAction
 from processor.core.schedule import Schedule
 from processor.core.site import Charger, Site, boost_window, gives_up_at_ms, looks_at_ms, to_send, withdrawn
+from processor.core.value import Value
 
 
-class Onboard(Struct, frozen=True):
+class Onboard(Value, frozen=True):
     """Tell Axle of a charger; with `axle_site_id` it joins that site. Repeated: 409, then a look-up adopts it.
 
     In the form `upsert` a repeated call is the same call. `override_withdrawal`: the household consented again after
@@ -31,7 +30,7 @@ class Onboard(Struct, frozen=True):
     not_before_ms: int = 0
 
 
-class LookUp(Struct, frozen=True):
+class LookUp(Value, frozen=True):
     """Ask Axle for its ids of a charger, and whose meter it hangs on. A reading: repeat at will."""
 
     site_id: str
@@ -42,7 +41,7 @@ class LookUp(Struct, frozen=True):
     """A question waits for it, not an enrolment."""
 
 
-class AskSchedule(Struct, frozen=True):
+class AskSchedule(Value, frozen=True):
     """Put a question. Repeated: Axle takes the newest schedule; an answer to an older number is ignored."""
 
     site_id: str
@@ -54,7 +53,7 @@ class AskSchedule(Struct, frozen=True):
     not_before_ms: int = 0
 
 
-class Remove(Struct, frozen=True):
+class Remove(Value, frozen=True):
     """Delete one charger of several. Repeated: 404, which is done."""
 
     site_id: str
@@ -63,7 +62,7 @@ class Remove(Struct, frozen=True):
     not_before_ms: int = 0
 
 
-class Offboard(Struct, frozen=True):
+class Offboard(Value, frozen=True):
     """Delete the site and all its chargers, or only `unenrol` it. Repeated: 404, or unenrolled already, is done."""
 
     site_id: str

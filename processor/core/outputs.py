@@ -5,10 +5,9 @@ Values only. How they look as bytes is in `wire/avro.py`; the shell publishes al
 
 from enum import StrEnum
 
-from msgspec import Struct
-
 from processor.core.events import Input, Source
 from processor.core.schedule import Schedule
+from processor.core.value import Value
 
 
 class Status(StrEnum):
@@ -43,7 +42,7 @@ class Result(StrEnum):
     UNKNOWN_ACTION = "UNKNOWN_ACTION"
 
 
-class Cause(Struct, frozen=True):
+class Cause(Value, frozen=True):
     """The platform's event that a published schedule goes back to."""
 
     event_id: str
@@ -51,7 +50,7 @@ class Cause(Struct, frozen=True):
     occurred_at_ms: int
 
 
-class ModifiedSchedule(Struct, frozen=True):
+class ModifiedSchedule(Value, frozen=True):
     """The schedule that a charger shall follow from now on; it replaces the one before it whole."""
 
     site_id: str
@@ -91,7 +90,7 @@ class Enrolled(StrEnum):
     REMOVED = "REMOVED"
 
 
-class ChargerEnrolment(Struct, frozen=True):
+class ChargerEnrolment(Value, frozen=True):
     """One charger of an `EnrolmentStatus`."""
 
     charger_id: str
@@ -99,7 +98,7 @@ class ChargerEnrolment(Struct, frozen=True):
     axle_asset_id: str | None
 
 
-class EnrolmentStatus(Struct, frozen=True):
+class EnrolmentStatus(Value, frozen=True):
     """Where a site stands with Axle: the ids that rewards need, and the proof of an offboarding."""
 
     site_id: str
@@ -109,7 +108,7 @@ class EnrolmentStatus(Struct, frozen=True):
     changed_at_ms: int
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Value, frozen=True):
     """What became of one input record. `revision` names the record that settled it, where one did."""
 
     event_id: str | None
@@ -121,7 +120,7 @@ class Outcome(Struct, frozen=True):
     revision: int | None = None
 
 
-class Erased(Struct, frozen=True):
+class Erased(Value, frozen=True):
     """Nothing of this household is kept any more; whatever is published about it for good is to go too."""
 
     site_id: str
@@ -140,7 +139,7 @@ class AlarmKind(StrEnum):
     TOO_MANY_CHARGERS = "too_many_chargers"
 
 
-class Alarm(Struct, frozen=True):
+class Alarm(Value, frozen=True):
     """A thing for an operator, counted and logged; `detail` names the rule or the status, never a person."""
 
     kind: AlarmKind

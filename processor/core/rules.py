@@ -5,9 +5,8 @@ No behaviour lives here but the check that the numbers fit each other. The sourc
 
 from enum import StrEnum
 
-from msgspec import Struct
-
 from processor.core.schedule import HOUR_MS, MINUTE_MS
+from processor.core.value import Value
 
 
 class OnboardingForm(StrEnum):
@@ -28,7 +27,7 @@ class WithdrawalAction(StrEnum):
     """Leave the proposition; the site and its payments stay."""
 
 
-class Rules(Struct, frozen=True):
+class Rules(Value, frozen=True):
     """Limits that `decide` obeys. Raises ValueError when they contradict each other.
 
     The caps on pauses are ours: Axle documents one pause of 30 minutes by default and shows one of 60 in its guide.

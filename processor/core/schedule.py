@@ -71,11 +71,15 @@ def is_subset(a: Schedule, b: Schedule) -> bool:
 
 def since(a: Schedule, from_ms: int) -> Schedule:
     """The part of `a` at or after `from_ms`."""
+    if not a or from_ms <= a[0][0]:
+        return a
     return tuple((max(start, from_ms), end) for start, end in a if end > from_ms)
 
 
 def before(a: Schedule, until_ms: int) -> Schedule:
     """The part of `a` before `until_ms`."""
+    if not a or until_ms <= a[0][0]:
+        return EMPTY
     return tuple((start, min(end, until_ms)) for start, end in a if start < until_ms)
 
 

@@ -5,37 +5,37 @@ Here live the state's shape and the facts that follow from it (`withdrawn`, `req
 and everything else is a function of the registers, so the order in which topics are read makes no difference.
 """
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from processor.core.events import Enrolment, Input, Source
 from processor.core.outputs import ConsentState, Enrolled
 from processor.core.rules import Rules
 from processor.core.schedule import EMPTY, Schedule, end_ms, round_up_to_minute, since, union, window
+from processor.core.value import Value
 
 
-class Stamp(Struct, frozen=True, array_like=True, order=True):
+class Stamp(Value, frozen=True, array_like=True, order=True):
     """When something was said, and by which event; the higher one wins, and equal times go by the id."""
 
     at_ms: int
     event_id: str
 
 
-class Base(Struct, frozen=True, array_like=True):
+class Base(Value, frozen=True, array_like=True):
     """The schedule that the driver has set, by a plug-in or a change."""
 
     stamp: Stamp
     schedule: Schedule
 
 
-class Boost(Struct, frozen=True, array_like=True):
+class Boost(Value, frozen=True, array_like=True):
     """Charge at once until `until_ms`; None says that the boost was cancelled."""
 
     stamp: Stamp
     until_ms: int | None
 
 
-class Asker(Struct, frozen=True, array_like=True):
+class Asker(Value, frozen=True, array_like=True):
     """The input that still waits for its outcome."""
 
     event_id: str
@@ -44,7 +44,7 @@ class Asker(Struct, frozen=True, array_like=True):
     source: Source
 
 
-class Question(Struct, frozen=True, array_like=True):
+class Question(Value, frozen=True, array_like=True):
     """A schedule that Axle is asked about. `number` is the revision that told the driver's wish."""
 
     asker: Asker
@@ -58,14 +58,14 @@ class Question(Struct, frozen=True, array_like=True):
     """It exceeds the charger's budget of questions and waits until then."""
 
 
-class Enrolling(Struct, frozen=True, array_like=True):
+class Enrolling(Value, frozen=True, array_like=True):
     """An onboarding that is owed. `adopting`: Axle has the charger already (409); look whether it is ours."""
 
     since_ms: int
     adopting: bool = False
 
 
-class Leaving(Struct, frozen=True, array_like=True):
+class Leaving(Value, frozen=True, array_like=True):
     """A charger that is to be gone at Axle.
 
     With an asset id: delete it. Without one, an onboarding of ours was never answered: look for what it may have
@@ -79,14 +79,14 @@ class Leaving(Struct, frozen=True, array_like=True):
     """No onboarding of ours is at stake, at most somebody else's: a single look-up tells."""
 
 
-class Offboarding(Struct, frozen=True, array_like=True):
+class Offboarding(Value, frozen=True, array_like=True):
     """A site that is to be gone at Axle, until Axle confirms it. Without an asker its outcome was given before."""
 
     since_ms: int
     asker: Asker | None
 
 
-class Charger(Struct, frozen=True, array_like=True):
+class Charger(Value, frozen=True, array_like=True):
     """One charger at the site: its registers first, then what was published, then how it stands with Axle."""
 
     charger_id: str
@@ -113,7 +113,7 @@ class Charger(Struct, frozen=True, array_like=True):
     """When Axle last did not know a charger that others may have onboarded."""
 
 
-class Site(Struct, frozen=True, array_like=True):
+class Site(Value, frozen=True, array_like=True):
     """One household. Marks of withdrawal and removal never expire."""
 
     site_id: str

