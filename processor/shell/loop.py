@@ -123,8 +123,16 @@ class Loop:
         return self._stopping or self._failure.done()
 
     async def drain(self) -> None:
-        """Let calls end, settle their answers, and tell the successors that nothing is under way."""
-        await self._desk.drain(DRAIN_SECONDS)
+        """Let calls end, settle their answers, and tell the successors that nothing is under way.
+
+        Rounds go on meanwhile: a driver does not wait for Axle, not even for the last answer before a restart.
+        """
+        ending = self._loop.create_task(self._desk.drain(DRAIN_SECONDS))
+        ending.add_done_callback(lambda _: self._wake.set())
+        while not ending.done() and not self._failure.done():
+            if not await self._turn():
+                await self._sleep()
+        ending.cancel()
         self._inbox.clear()
         await self._turn()
         if self._desk.in_flight == 0:

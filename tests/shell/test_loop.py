@@ -225,19 +225,27 @@ async def test_what_is_lost_again_and_again_ends_the_process(bench: Bench) -> No
         await running
 
 
-async def test_at_the_end_answers_are_settled_and_records_left_alone(bench: Bench) -> None:
-    """Draining commits what Axle still answered, and not one record more: their successor reads them."""
+async def test_at_the_end_no_driver_waits_for_the_last_answer(bench: Bench) -> None:
+    """While the last call lasts, wishes are settled as ever; then its answer is, and the successor is told."""
     bench.send(*bench.wishes(1))
     await run_until(bench, lambda: bench.axle.calls)
-    commits = bench.log.commits
-    bench.send(*bench.wishes(2))
-    await asyncio.sleep(0)
     draining = asyncio.create_task(bench.loop.drain())
-    await asyncio.sleep(0)
+    bench.send(*bench.wishes(2))
+    await until(lambda: bench.log.offsets[PLUGS] == 3)
+    assert not draining.done()
+    assert len(bench.axle.calls) == 1, "no call is begun any more"
+    commits = bench.log.commits
     bench.axle.end(0, Onboarded("s-1", "c-1", "as", "aa"))
     await draining
-    last = bench.watched[-1]
-    assert last.answered == [("s-1", None)]
-    assert last.records == []
-    assert bench.log.offsets[PLUGS] == 1
+    assert bench.watched[-1].answered == [("s-1", None)]
     assert bench.log.commits == commits + 2, "the answer, and the release"
+
+
+async def test_a_failure_at_the_end_waits_for_no_call(bench: Bench) -> None:
+    """Who can commit no more need not hear the last answers."""
+    bench.send(*bench.wishes(1))
+    await run_until(bench, lambda: bench.axle.calls)
+    draining = asyncio.create_task(bench.loop.drain())
+    bench.loop.on_failure(ValueError("cannot go on"))
+    await asyncio.wait_for(draining, 3)
+    assert bench.desk.in_flight == 1
