@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage promises mutants bench lint format pictures lock clean
+.PHONY: help demo test test-fast coverage promises mutants chaos bench lint format pictures lock clean
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ promises: $(READY) ## The promises under 5,000 random lives of 50 events each: a
 
 mutants: $(READY) ## Break the core in 2,900 ways and see which of them the tests notice: about an hour
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+chaos: $(READY) ## Kills, zombies, storms, late commits: what was lost (about 1.5 hours; ARGS="--short": 8 min)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: $(READY) ## How many decisions a second one core makes
 	@$(BIN)/python -m tests.benchmarks.decide_bench $(ARGS)

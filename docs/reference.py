@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from processor.core.outputs import AlarmKind
-from processor.settings import variables
+from processor.settings import Settings, variables
+from processor.shell.contract import needed_rights
 from processor.shell.metrics import Metrics, label_names
 from processor.shell.topics import TopicNames, wanted_topics
 
@@ -19,6 +20,7 @@ ALARMS = {
     AlarmKind.CHARGER_CONFLICT: "Axle has the charger at another household. Find out who has it, and remove it there.",
     AlarmKind.CONSENT_MISSING_AT_AXLE: "Axle holds no consent for a site that gave us one (403). Ask the household.",
     AlarmKind.OFFBOARDING_REFUSED: "Axle refused a removal or an offboarding; it is tried again. Look at its answer.",
+    AlarmKind.LOOK_UP_REFUSED: "Axle refuses to say what it knows of a charger; it is asked again. Look at its answer.",
     AlarmKind.UNOWNED_SITE_FOUND: "A look-up for a withdrawn site found another household's. Nothing was touched.",
     AlarmKind.EVENT_BUDGET_SPENT: (
         "One charger's events ask more than the settings `QUESTIONS__*` let it: its wishes go out as ever, its "
@@ -28,9 +30,13 @@ ALARMS = {
         "A site has more chargers than `SITES__CHARGERS_MAX`; those beyond are never paused. Check the `site_id` of "
         "its events."
     ),
+    AlarmKind.WITHDRAWAL_UNREADABLE: (
+        "A withdrawal could not be read; `detail` says why, and unless it was empty it is among the dead letters. "
+        "Somebody wants out: find out who, and send the withdrawal again."
+    ),
 }
 EXIT_CODES = """\
-0 all is well, 1 failure, 2 usage, 3 configuration (a setting, a topic, a port, a state that cannot be used), 4
+0 all is well, 1 failure, 2 usage, 3 configuration (a setting, a topic, a right, a port, a state that cannot be used), 4
 Kafka cannot be reached or refuses."""
 HEADERS = """\
 Outputs carry CloudEvents headers (`ce_id`, `ce_type`, `ce_source`, `ce_subject`, `ce_time`, `ce_correlationid`)
@@ -52,6 +58,10 @@ TOPICS = """\
 `axle-processor topics apply` creates what is missing, like this, with three replicas where there are three
 brokers (fewer brokers: as many replicas, and `min.insync.replicas=1`). Other counts: create the topics
 yourself."""
+RIGHTS = """\
+What the processor's principal needs, with the default names, and nothing more: no right on the cluster, none to create
+or to change. READ and WRITE each bring DESCRIBE along. With DESCRIBE_CONFIGS on the state topic, a start also checks
+that it is compacted. Give nobody else WRITE on the state topic, or on these transactional ids."""
 HERE = Path(__file__).parent
 TARGET = HERE / "reference.md"
 
@@ -106,10 +116,15 @@ def reference() -> str:
             "",
             "| topic | partitions | settings |",
             "| --- | --- | --- |",
-            *(
-                f"| `{spec.name}` | {spec.partitions} | {_settings(spec.config)} |"
-                for spec in wanted_topics(TopicNames())
-            ),
+            *_topics(),
+            "",
+            "## Rights",
+            "",
+            RIGHTS,
+            "",
+            "| resource | name | right |",
+            "| --- | --- | --- |",
+            *_rights(),
             "",
             "## Records",
             "",
@@ -126,6 +141,19 @@ def _default(default: object) -> str:
 
 def _settings(config: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in sorted(config.items()))
+
+
+def _topics() -> list[str]:
+    wanted = wanted_topics(TopicNames())
+    return [f"| `{spec.name}` | {spec.partitions} | {_settings(spec.config)} |" for spec in wanted]
+
+
+def _rights() -> list[str]:
+    rights = needed_rights(TopicNames(), Settings().kafka.group_id)
+    return [
+        f"| {right.kind}{', prefixed' if right.is_prefix else ''} | `{right.name}` | {right.operation} |"
+        for right in rights
+    ]
 
 
 def _metrics() -> list[str]:

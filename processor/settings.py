@@ -67,11 +67,18 @@ class Kafka(_Group):
         None,
         description="Stable name of this process, such as an ordinal: a restarted one takes its tasks back at once.",
     )
+    protocol: Literal["auto", "classic", "consumer"] = Field(
+        "auto",
+        description="Group protocol; auto: consumer where the brokers notice a death within 15 s, else classic.",
+    )
     start_from: Literal["earliest", "latest"] = Field(
         "earliest", description="Where inputs begin that the group never read."
     )
     session_timeout_seconds: float = Field(
-        10, ge=1, le=300, description="How long a silent process keeps its tasks before others take them."
+        10,
+        ge=1,
+        le=300,
+        description="How long a silent process keeps its tasks before others take them (classic protocol).",
     )
     transaction_timeout_seconds: float = Field(
         8, ge=0.5, le=300, description="How long a dead process's transaction stays open; below the session timeout."
@@ -112,7 +119,10 @@ class Axle(_Group):
     password: SecretStr = Field(SecretStr(""), description="Password at Axle.")
     password_file: Path | None = Field(None, description="File with the password, instead of `PASSWORD`.")
     deadline_seconds: float = Field(10, gt=0, le=120, description="Total time that one call may take.")
-    calls_max: int = Field(64, ge=1, le=2000, description="Calls that may be under way at once.")
+    calls_max: int = Field(64, ge=1, le=2000, description="Calls that may be under way at once, at most.")
+    calls_per_second: float | None = Field(
+        None, gt=0, le=10_000, description="Calls that may begin in a second; none: as many as Axle answers well."
+    )
     give_up_after_seconds: float | None = Field(
         None, ge=1, description="Stop asking after this long; by default as long as a pause is still possible."
     )
@@ -206,6 +216,11 @@ class Inputs(_Group):
         48, ge=0.1, le=720, description="A schedule, from its first start to its last end."
     )
     schedule_blocks_max: int = Field(300, ge=1, le=10_000, description="Blocks of one schedule, once merged.")
+    breadcrumb_file: Path | None = Field(
+        None,
+        description="File of this process alone (volatile is fine) that tells the next one which record it died of: "
+        "after three times that record goes to the dead letters unread. Off when unset.",
+    )
 
 
 class State(_Group):
@@ -271,6 +286,11 @@ class Settings(_Group):
         pauses, onboarding = self.pauses, self.onboarding
         if self.kafka.transaction_timeout_seconds >= self.kafka.session_timeout_seconds:
             yield f"{PREFIX}KAFKA__TRANSACTION_TIMEOUT_SECONDS must be below {PREFIX}KAFKA__SESSION_TIMEOUT_SECONDS"
+        if self.kafka.protocol == "consumer" and self.kafka.instance_id:
+            yield (
+                f"{PREFIX}KAFKA__PROTOCOL=consumer cannot be had with {PREFIX}KAFKA__INSTANCE_ID: under it a restarted "
+                "process would wait for its own session to end; take auto or classic, or no instance id"
+            )
         if not pauses.min_minutes <= pauses.max_minutes <= pauses.total_max_minutes:
             yield (
                 f"{PREFIX}PAUSES__MIN_MINUTES must be at most {PREFIX}PAUSES__MAX_MINUTES, "

@@ -21,13 +21,13 @@ from processor.cli.wiring import connection, topic_names
 from processor.core.events import Source
 from processor.core.outputs import ConsentState, EnrolmentStatus, Outcome, Result
 from processor.settings import Settings, SettingsWrong, load
+from processor.shell.contract import ConnectionWrong, KafkaUnreachable, TopicsUnfit, topic_partitions
 from processor.shell.intake import order_to_erase, read_order
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.partition import task_of
 from processor.shell.records import Produce
 from processor.shell.restore import LATEST
 from processor.shell.schema_files import schema_texts
-from processor.shell.service import ConnectionWrong, KafkaUnreachable, TopicsUnfit, topic_partitions
 from processor.shell.topics import Kept, TopicNames, kept_until, topic_configs
 from processor.wire.avro import Codec, Undecodable
 from processor.wire.inputs import InputLimits, Rejected

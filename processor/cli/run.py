@@ -1,8 +1,11 @@
 """`axle-processor run`: one processor, from settings to exit code."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 
 import structlog
 from pyreqwest.client import ClientBuilder
@@ -11,16 +14,24 @@ from pyreqwest.compatibility.httpx import HttpxTransport
 from processor import __version__
 from processor.cli.wiring import service_config, set_up_log
 from processor.settings import SettingsWrong, load
+from processor.shell.contract import ConnectionWrong, KafkaUnreachable, RightsMissing, TopicsUnfit
 from processor.shell.http import PortTaken
 from processor.shell.records import KafkaRefused, RestoreFailed, TransactionLost
-from processor.shell.service import ConnectionWrong, KafkaUnreachable, Service, ServiceConfig, TopicsUnfit
+from processor.shell.service import Service, ServiceConfig
 
 EXIT_FAILURE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 3, 4
+LEAVE_SECONDS = 12.0
+"""An orderly end takes 5 s for the last calls and a moment more. Orchestrators kill after 30 s, some after 10."""
 log = structlog.get_logger(__name__)
 
 
-def run_verb() -> int:
-    """Run until a signal. Returns the exit code."""
+def whole_service(config: ServiceConfig) -> Service:
+    """The processor as it is in production."""
+    return Service(config, http_transport())
+
+
+def run_verb(build: Callable[[ServiceConfig], Service] = whole_service) -> int:
+    """Run until a signal. Returns the exit code. `build` is called inside the event loop."""
     try:
         settings = load()
         config = service_config(settings)
@@ -30,14 +41,18 @@ def run_verb() -> int:
     set_up_log(settings.log.level, settings.log.format)
     if settings.privacy.key.get_secret_value() == "axle-processor":
         log.warning("AXLE_PROCESSOR_PRIVACY__KEY is not set; the fingerprints of MPANs can be guessed")
+    leaving = threading.Timer(LEAVE_SECONDS, _leave)
+    leaving.daemon = True
     try:
-        _with_loop(config)
-    except (ConnectionWrong, TopicsUnfit, PortTaken, RestoreFailed) as wrong:
+        _with_loop(config, build, leaving)
+    except (ConnectionWrong, TopicsUnfit, RightsMissing, PortTaken, RestoreFailed) as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except (KafkaUnreachable, KafkaRefused, TransactionLost) as failure:
         print(f"kafka: {failure}", file=sys.stderr)
         return EXIT_UNREACHABLE
+    finally:
+        leaving.cancel()
     return 0
 
 
@@ -47,20 +62,25 @@ def http_transport() -> HttpxTransport:
     return HttpxTransport(builder.build())
 
 
-def _with_loop(config: ServiceConfig) -> None:
+def _with_loop(config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer) -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(config))
+        asyncio.run(_run(config, build, leaving))
     else:
-        uvloop.run(_run(config))
+        uvloop.run(_run(config, build, leaving))
 
 
-async def _run(config: ServiceConfig) -> None:
-    service = Service(config, http_transport())
+async def _run(config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer) -> None:
+    service = build(config)
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        _begin(leaving)
+        service.stop()
+
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, service.stop)
+        loop.add_signal_handler(signal_number, end)
     log.info(
         "starting",
         version=__version__,
@@ -69,4 +89,20 @@ async def _run(config: ServiceConfig) -> None:
         axle=config.axle.base_url,
         page=service.url,
     )
-    await service.run()
+    try:
+        await service.run()
+    finally:
+        _begin(leaving)
+
+
+def _begin(leaving: threading.Timer) -> None:
+    """From now on the end is bounded, whatever librdkafka waits for: it knows no way to give a commit up."""
+    if leaving.ident is None:
+        leaving.start()
+
+
+def _leave() -> None:
+    """End as in a crash: nothing is lost, and the successor waits for calls that may be under way."""
+    log.warning("the end took too long, as it does while brokers are away; leaving", seconds=LEAVE_SECONDS)
+    sys.stderr.flush()
+    os._exit(EXIT_UNREACHABLE)

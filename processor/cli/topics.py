@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient
 
 from processor.cli.wiring import connection, topic_names
 from processor.settings import SettingsWrong, load
-from processor.shell.service import METADATA_SECONDS
-from processor.shell.topics import DEFAULT_PARTITIONS, Change, TopicsFailed, apply, plan, wanted_topics
+from processor.shell.contract import METADATA_SECONDS
+from processor.shell.topics import DEFAULT_PARTITIONS, Change, TopicsFailed, apply, plan, tasks_there, wanted_topics
 
 
 def topics_verb(*, apply_changes: bool, as_json: bool) -> int:
@@ -31,7 +31,9 @@ def topics_verb(*, apply_changes: bool, as_json: bool) -> int:
         print(f"configuration: AXLE_PROCESSOR_KAFKA__*: {wrong.args[0].str()}", file=sys.stderr)
         return 3
     try:
-        changes = plan(admin, wanted_topics(topic_names(settings), DEFAULT_PARTITIONS), METADATA_SECONDS)
+        names = topic_names(settings)
+        partitions = tasks_there(admin, names, METADATA_SECONDS) or DEFAULT_PARTITIONS
+        changes = plan(admin, wanted_topics(names, partitions), METADATA_SECONDS)
         if apply_changes:
             apply(admin, changes)
     except TopicsFailed as failure:

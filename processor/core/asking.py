@@ -95,8 +95,11 @@ def wait_for_onboarding(turn: Turn) -> None:
 
 def lose(turn: Turn) -> None:
     """Axle does not have the charger: it counts as unknown until a newer consent, or until it is looked up again."""
+    was_enrolled = turn.charger.enrolled is Enrolled.ENROLLED
     turn.charger = replace(turn.charger, axle_asset_id=None, not_found_at_ms=turn.now_ms)
-    conclude(turn, Enrolled.UNKNOWN)
+    # Whom others might have onboarded was looked for with no consent of ours, so none is used up.
+    if was_enrolled:
+        conclude(turn, Enrolled.UNKNOWN)
     turn.settle_question(Status.NOT_ENROLLED, NOT_ENROLLED)
 
 
@@ -119,7 +122,10 @@ def wake(turn: Turn) -> None:
         turn.focus(charger)
         enrolling = charger.enrolling
         if enrolling and turn.now_ms >= enrolling.since_ms + turn.rules.onboarding_life_ms:
-            turn.charger = replace(charger, enrolling=None, enrolled=Enrolled.UNKNOWN)
+            # One that waited for Axle to let go of the charger never had its turn.
+            has_waited = turn.site.offboarding or charger.leaving
+            enrolled = charger.enrolled if has_waited else Enrolled.UNKNOWN
+            turn.charger = replace(charger, enrolling=None, enrolled=enrolled)
             turn.tell_enrolment()
             turn.settle_question(Status.FALLBACK, "Axle never answered our onboarding; the driver's wish stays.")
         question = turn.charger.question
@@ -128,4 +134,4 @@ def wake(turn: Turn) -> None:
         if turn.has_future:
             turn.settle_question(Status.FALLBACK, "Axle did not answer in time; the driver's wish stays in force.")
         else:
-            turn.settle_question(Status.EXPIRED, "The session was over before Axle answered.")
+            turn.expire_question()

@@ -23,7 +23,7 @@ from processor.core.events import (
 )
 from processor.core.outputs import Enrolled
 from processor.core.registers import concerns_one_charger, is_unknown
-from processor.core.site import halted, taken_away, withdrawn
+from processor.core.site import halted, has_left, last_chance_ms, taken_away, withdrawn
 from processor.core.turn import Turn
 
 Condition = Callable[[Turn], bool]
@@ -69,7 +69,7 @@ def nothing_ahead(turn: Turn) -> bool:
 
 def must_not_pause(turn: Turn) -> bool:
     """The household withdrew, or the charger was disconnected."""
-    return withdrawn(turn.site) or taken_away(turn.site, turn.charger)
+    return has_left(turn.site, turn.charger)
 
 
 def newest_word_not_understood(turn: Turn) -> bool:
@@ -83,6 +83,11 @@ def can_be_asked(turn: Turn) -> bool:
     return charger.enrolled is Enrolled.ENROLLED or charger.enrolling is not None or is_worth_a_look_up(turn)
 
 
+def too_late_to_ask(turn: Turn) -> bool:
+    """Axle could be asked, but too little of the session is left for any pause."""
+    return can_be_asked(turn) and turn.now_ms >= last_chance_ms(turn.charger, turn.now_ms, turn.rules)
+
+
 def newer_consent_stands(turn: Turn) -> bool:
     """The household consented after this withdrawal."""
     event = turn.event
@@ -94,6 +99,11 @@ def newer_consent_stands(turn: Turn) -> bool:
 def one_charger_leaves(turn: Turn) -> bool:
     """It is about one charger, not about the household."""
     return isinstance(turn.event, ConsentWithdrawn) and concerns_one_charger(turn.event)
+
+
+def names_no_charger(turn: Turn) -> bool:
+    """It is about the household alone."""
+    return turn.charger_or_none is None
 
 
 def order_heard_before(turn: Turn) -> bool:

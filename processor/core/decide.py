@@ -177,13 +177,16 @@ def _onboard_anew(turn: Turn) -> None:
 
 def _expire_question(turn: Turn) -> None:
     """Close the question with the wish as the last word."""
-    turn.settle_question(Status.EXPIRED, "The session was over before Axle answered.")
+    turn.expire_question()
 
 
-def _failed(turn: Turn) -> None:
-    """Tell a person; the call is still owed."""
-    if isinstance(turn.event, CallFailed):
-        turn.alarm(AlarmKind.OFFBOARDING_REFUSED, str(turn.event.status))
+def _refused(kind: AlarmKind) -> Effect:
+    def then(turn: Turn) -> None:
+        if isinstance(turn.event, CallFailed):
+            turn.alarm(kind, str(turn.event.status))
+            leaving.put_off(turn)
+
+    return _named("Tell a person; the call is still owed.", then)
 
 
 WISH_ROWS = (
@@ -197,6 +200,11 @@ WISH_ROWS = (
         "a newer action of the driver could not be understood",
         _say(Status.FALLBACK, "A newer action of the driver could not be understood; no pauses."),
         if_.newest_word_not_understood,
+    ),
+    Row(
+        "too little of the session is left",
+        _say(Status.FALLBACK, "Too little of the session is left for a pause; the driver's wish is in force."),
+        if_.too_late_to_ask,
     ),
     Row("Axle manages the charger, or is about to", asking.ask, if_.can_be_asked),
     Row("Axle does not manage the charger", _say(Status.NOT_ENROLLED, asking.NOT_ENROLLED)),
@@ -296,7 +304,11 @@ TABLE: dict[type[Event], tuple[Row, ...]] = {
         Row("it was only unenrolled, and is to be deleted since", _nothing, if_.only_unenrolled),
         Row("the site is gone at Axle", leaving.offboarding_confirmed),
     ),
-    CallFailed: (Row("a call that may not be given up was refused", _failed),),
+    CallFailed: (
+        Row("a removal, an offboarding or a search was refused", _refused(AlarmKind.OFFBOARDING_REFUSED), at=LEFT),
+        Row("an offboarding that is owed no more was refused", _nothing, if_.names_no_charger),
+        Row("a look-up was refused", _refused(AlarmKind.LOOK_UP_REFUSED)),
+    ),
     Due: (Row("time passed", asking.wake),),
 }
 

@@ -59,8 +59,19 @@ def end(turn: Turn, before: Site) -> None:
     if enrolment is None:
         return
     withdrew_since = site.withdrawal is not None and site.withdrawal.at_ms >= enrolment.consented_at_ms
+    if withdrew_since:
+        _stop_joining(turn)
     if withdrew_since or not any(c.enrolling and may_enrol(site, c) for c in site.chargers):
-        turn.site = replace(site, enrolment=None)
+        turn.site = replace(turn.site, enrolment=None)
+
+
+def _stop_joining(turn: Turn) -> None:
+    """The consent that chargers were to join with was withdrawn: a newer one has to come with data of its own."""
+    for charger in turn.site.chargers:
+        if charger.enrolling:
+            turn.focus(charger)
+            turn.charger = replace(charger, enrolling=None)
+            turn.settle_question(Status.NOT_ENROLLED, "The consent to ask Axle with was withdrawn; no pauses.")
 
 
 def may_be_elsewhere(turn: Turn) -> bool:

@@ -94,17 +94,22 @@ def owed(site: Site, now_ms: int, rules: Rules) -> tuple[Intent, ...]:
 def _leaving(site: Site, rules: Rules) -> Intent | None:
     if site.offboarding and site.axle_site_id:
         unenrols = rules.withdrawal_action is WithdrawalAction.UNENROL
-        # Only a recorded withdrawal lets a household of that form come back: one whose last charger left is deleted.
-        keeps_site = unenrols and site.erasing is None and site.withdrawal is not None
+        # A household comes back to an unenrolled site by its newer consent; one whose last charger left is deleted.
+        keeps_site = unenrols and site.erasing is None and (withdrawn(site) or site.offboarding.asker is not None)
         return Offboard(site.site_id, site.axle_site_id, keeps_site)
+    removals: list[tuple[int, Remove]] = []
     look_ups: list[LookUp] = []
     for charger in site.chargers:
         if charger.leaving is None:
             continue
         if charger.axle_asset_id:
-            return Remove(site.site_id, charger.charger_id, charger.axle_asset_id)
-        at_ms = looks_at_ms(charger.leaving, rules)
-        look_ups.append(LookUp(site.site_id, charger.charger_id, charger.leaving.look_ups, at_ms))
+            removal = Remove(site.site_id, charger.charger_id, charger.axle_asset_id)
+            removals.append((charger.leaving.since_ms, removal))
+        else:
+            at_ms = looks_at_ms(charger.leaving, rules)
+            look_ups.append(LookUp(site.site_id, charger.charger_id, charger.leaving.look_ups, at_ms))
+    if removals:
+        return min(removals, key=lambda dated: dated[0])[1]
     return min(look_ups, key=lambda call: call.not_before_ms, default=None)
 
 

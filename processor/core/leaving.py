@@ -18,6 +18,7 @@ from processor.core.site import (
     Site,
     Stamp,
     erased_mark,
+    has_left,
     is_erased,
     is_live,
     looks_at_ms,
@@ -31,8 +32,9 @@ def begin(turn: Turn) -> None:
     """A charger that left without our having known it may be at Axle by another's hand: look, and let it leave."""
     if not isinstance(turn.event, Action) or not is_worth_a_look_up(turn):
         return
-    if withdrawn(turn.site) or taken_away(turn.site, turn.charger):
+    if has_left(turn.site, turn.charger):
         turn.charger = replace(turn.charger, leaving=Leaving(turn.now_ms, once=True))
+        turn.tell_enrolment()
 
 
 def end(turn: Turn) -> None:
@@ -128,6 +130,14 @@ def leave_again(turn: Turn, axle_site_id: str, axle_asset_id: str) -> None:
         _owe_offboarding(turn)
     else:
         _offboard_when_last(turn)
+    turn.tell_enrolment()
+
+
+def put_off(turn: Turn) -> None:
+    """Axle refused to delete the charger: the removals of others are not to wait for it."""
+    charger = turn.charger_or_none
+    if charger and charger.leaving and charger.axle_asset_id:
+        turn.charger = replace(charger, leaving=replace(charger.leaving, since_ms=turn.now_ms))
 
 
 def nothing_found(turn: Turn) -> None:
@@ -173,17 +183,21 @@ def removal_confirmed(turn: Turn) -> None:
 
 
 def offboarding_confirmed(turn: Turn) -> None:
-    """Axle deleted the site with all its chargers; removals that were owed are done with it."""
+    """Axle deleted the site with all its chargers, so removals that were owed are done; or it only unenrolled it."""
+    event = turn.event
+    is_kept = isinstance(event, Offboarded) and event.kept
     for charger in turn.site.chargers:
         turn.focus(charger)
         leaving = charger.leaving
         if leaving and charger.axle_asset_id:
+            if is_kept and taken_away(turn.site, charger):
+                continue
             turn.settle(leaving.asker, Result.OFFBOARDED)
             leaving = None
         had_it = charger.enrolled in {Enrolled.ENROLLED, Enrolled.FORBIDDEN}
         enrolled = Enrolled.REMOVED if had_it else charger.enrolled
         turn.charger = replace(charger, axle_asset_id=None, enrolled=enrolled, leaving=leaving)
-    event, site = turn.event, turn.site
+    site = turn.site
     kept = site.kept_axle_site_ids
     if isinstance(event, Offboarded) and event.kept:
         kept = (event.axle_site_id, *without(kept, event.axle_site_id))
@@ -222,7 +236,7 @@ def _free(turn: Turn, asker: Asker, reason: str) -> None:
     if is_live(turn.charger, turn.now_ms, turn.rules):
         turn.drop_question(Result.WITHDRAWN, turn.publish(asker, Status.WITHDRAWN, reason))
     else:
-        turn.settle_question(Status.EXPIRED, "The session was over before Axle answered.")
+        turn.expire_question()
 
 
 def _forget_at_withdrawal(turn: Turn) -> None:
@@ -242,7 +256,9 @@ def _forget_at_withdrawal(turn: Turn) -> None:
 def _leaving_of(turn: Turn, asker: Asker | None) -> Leaving | None:
     """What it takes for the charger at hand to be gone at Axle; None when it never was there."""
     charger = turn.charger
-    if charger.axle_asset_id or charger.leaving or _unanswered(turn):
+    if charger.leaving:
+        return replace(charger.leaving, asker=asker)
+    if charger.axle_asset_id or _unanswered(turn):
         return Leaving(turn.now_ms, asker)
     return Leaving(turn.now_ms, asker, once=True) if may_be_elsewhere(turn) else None
 

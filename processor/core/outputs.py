@@ -134,9 +134,11 @@ class AlarmKind(StrEnum):
     CHARGER_CONFLICT = "charger_conflict"
     CONSENT_MISSING_AT_AXLE = "consent_missing_at_axle"
     OFFBOARDING_REFUSED = "offboarding_refused"
+    LOOK_UP_REFUSED = "look_up_refused"
     UNOWNED_SITE_FOUND = "unowned_site_found"
     EVENT_BUDGET_SPENT = "event_budget_spent"
     TOO_MANY_CHARGERS = "too_many_chargers"
+    WITHDRAWAL_UNREADABLE = "withdrawal_unreadable"
 
 
 class Alarm(Value, frozen=True):

@@ -160,15 +160,24 @@ def withdrawn(site: Site) -> bool:
 
 
 def taken_away(site: Site, charger: Charger) -> bool:
-    """Whether the charger was disconnected and no consent is newer."""
-    if charger.removed is None:
+    """Whether the charger was disconnected, and has not plugged in since under a consent that is newer.
+
+    It has to plug in itself: a consent that another charger brought says nothing of one that may be gone.
+    """
+    removed, consent, plugged = charger.removed, site.consent, charger.plugged
+    if removed is None:
         return False
-    return site.consent is None or charger.removed.at_ms >= site.consent.at_ms
+    return consent is None or removed.at_ms >= consent.at_ms or plugged is None or removed >= plugged
+
+
+def has_left(site: Site, charger: Charger) -> bool:
+    """Whether the household withdrew, or the charger was disconnected."""
+    return withdrawn(site) or taken_away(site, charger)
 
 
 def may_enrol(site: Site, charger: Charger) -> bool:
     """Whether a consent stands that was not yet used for this charger."""
-    if site.consent is None or withdrawn(site) or taken_away(site, charger):
+    if site.consent is None or has_left(site, charger):
         return False
     return charger.consent_used_at_ms is None or site.consent.at_ms > charger.consent_used_at_ms
 
@@ -219,10 +228,15 @@ def to_send(charger: Charger, now_ms: int, rules: Rules) -> Schedule:
     return since(requested(charger, now_ms, rules), round_up_to_minute(now_ms))
 
 
+def last_chance_ms(charger: Charger, now_ms: int, rules: Rules) -> int:
+    """From when on what is left of the session is too short for the shortest pause."""
+    end = end_ms(requested(charger, now_ms, rules)) or now_ms
+    return end - rules.pause_min_ms - rules.lead_ms
+
+
 def gives_up_at_ms(charger: Charger, question: Question, now_ms: int, rules: Rules) -> int:
     """When no pause is possible any more in what is left of the session, or we have asked for long enough."""
-    end = end_ms(requested(charger, now_ms, rules)) or now_ms
-    at = end - rules.pause_min_ms - rules.lead_ms
+    at = last_chance_ms(charger, now_ms, rules)
     if rules.give_up_after_ms is not None:
         at = min(at, question.since_ms + rules.give_up_after_ms)
     return at

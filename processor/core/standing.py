@@ -8,7 +8,7 @@ order of the lines in `standing_of` is the order of rank: whatever leaves goes b
 from enum import StrEnum
 
 from processor.core.outputs import Enrolled
-from processor.core.site import Charger, Site, taken_away, withdrawn
+from processor.core.site import Charger, Site, has_left, withdrawn
 
 
 class Standing(StrEnum):
@@ -62,7 +62,7 @@ def standing_of(site: Site, charger: Charger | None) -> Standing:
         return Standing.LEAVING if charger.axle_asset_id else Standing.SEARCHING
     if site.offboarding:
         return Standing.OFFBOARDING
-    if withdrawn(site) or taken_away(site, charger):
+    if has_left(site, charger):
         return Standing.GONE
     if charger.enrolling:
         return Standing.ADOPTING if charger.enrolling.adopting else Standing.JOINING

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from processor.core.events import (
     ConsentWithdrawn,
-    Due,
     Erase,
     Event,
     Input,
@@ -41,7 +40,9 @@ from processor.core.site import (
     requested,
 )
 
-NOT_FINAL = {Status.REQUESTED}
+NEWCOMER_AHEAD_MS = 1_000
+"""So far ahead of the time begins who is new at a site: it may come from another home, or from one that was forgotten,
+which spoke at this very instant, and whose clock may differ a little."""
 
 
 def kind_of(event: InputEvent) -> Input:
@@ -77,7 +78,7 @@ class Turn:
         """Whether a register held this very event before."""
         self.changes_wish = False
         """Whether it can change what is requested from now on."""
-        charger_id = None if isinstance(event, Due) else getattr(event, "charger_id", None)
+        charger_id = getattr(event, "charger_id", None)
         self._charger = None if charger_id is None else (site.charger(charger_id) or Charger(charger_id))
 
     @property
@@ -121,7 +122,10 @@ class Turn:
         charger = self.charger
         wanted = self.requested
         last = charger.revision
-        revision = max((self.site.unkept_revision if last is None else last) + 1, self.now_ms)
+        if last is None:
+            revision = max(self.site.unkept_revision + 1, self.now_ms + NEWCOMER_AHEAD_MS)
+        else:
+            revision = max(last + 1, self.now_ms)
         self.outputs.append(
             ModifiedSchedule(
                 site_id=self.site.site_id,
@@ -132,7 +136,7 @@ class Turn:
                 caused_by=Cause(asker.event_id, asker.kind, asker.occurred_at_ms),
                 status=status,
                 reason=reason,
-                final=status not in NOT_FINAL,
+                final=status is not Status.REQUESTED,
                 requested=wanted,
                 effective=subtract(wanted, pauses),
                 pauses=pauses,
@@ -182,6 +186,10 @@ class Turn:
         revision = self.publish(question.asker, status, reason, pauses)
         self.settle(question.asker, Result(status), revision)
 
+    def expire_question(self) -> None:
+        """Close the open question, if there is one: nothing of the session is left that it could be about."""
+        self.settle_question(Status.EXPIRED, "The session was over before Axle answered.")
+
     def drop_question(self, result: Result, revision: int | None = None) -> bool:
         """Close the open question without a record of its own, if there is one; the asker gets `result`."""
         question = self.charger.question
@@ -219,8 +227,8 @@ class Turn:
 
     def _standing(self, charger: Charger) -> Enrolled:
         """REMOVED is proof, so it is told only once Axle has confirmed it."""
-        is_owed = charger.leaving or (self.site.offboarding and charger.enrolled is Enrolled.REMOVED)
-        return Enrolled.LEAVING if is_owed else charger.enrolled
+        goes_with_the_site = self.site.offboarding and charger.enrolled is Enrolled.REMOVED and charger.axle_asset_id
+        return Enrolled.LEAVING if charger.leaving or goes_with_the_site else charger.enrolled
 
     def alarm(self, kind: AlarmKind, detail: str) -> None:
         """Let an operator know."""

@@ -10,7 +10,8 @@ they are waited for in that order, and a process that ends meanwhile is reported
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -73,6 +74,46 @@ class PortTaken(BrokerFailed):
     """Somebody else listens on the port, or took it while the broker was starting."""
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Where one node lives: its folder, its two ports, and the other controllers of its cluster, if there are any.
+
+    `peers` are the controllers' ports by node id, this node's own left out. A folder without data is made fresh, in
+    the cluster `cluster_id` (None: one of its own).
+    """
+
+    folder: Path
+    port: int
+    controller_port: int
+    node_id: int = 1
+    peers: Mapping[int, int] = field(default_factory=dict)
+    cluster_id: str | None = None
+
+    @property
+    def data(self) -> Path:
+        """Its data, Kafka's own metadata among them."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """What it says."""
+        return self.folder / "broker.log"
+
+    def settings(self) -> dict[str, str]:
+        """What makes it this node."""
+        voters = {**self.peers, self.node_id: self.controller_port}
+        return {
+            "process.roles": "broker,controller",
+            "node.id": str(self.node_id),
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": ",".join(f"{node}@{HOST}:{port}" for node, port in sorted(voters.items())),
+            "log.dirs": str(self.data),
+        }
+
+
 def practise(parts: Parts, say: Callable[[str], None]) -> None:
     """Run a broker once for the archive that makes later starts quick, unless it is there; raises BrokerFailed."""
     if parts.archive.exists():
@@ -100,51 +141,63 @@ def boot(
     archive: Path | None = None,
 ) -> GuardedProcess:
     """A broker in `folder` that is ready. Raises PortTaken or another BrokerFailed, and then leaves no process."""
-    if not _is_free(port):
-        raise PortTaken(f"Port {port} on {HOST} is taken by another program: end that program or choose another port.")
-    data, log = folder / "data", folder / "broker.log"
-    if not data.exists():
-        copy_template(parts, data)
-    properties = write_properties(folder / "broker.properties", {**_node(port, free_port(), data), **settings})
-    log.write_bytes(b"")
-    process = GuardedProcess(
-        parts.broker_command(properties, heap_mb, practise=archive), log=log, remove=folder if remove else None
-    )
+    node = Node(folder, port, free_port())
+    process = launch(parts, node, settings, heap_mb, remove=folder if remove else None, archive=archive)
     try:
-        _wait_ready(process, folder, port)
+        wait_ready([(node, process)])
     except BaseException:
         process.kill()
         raise
     return process
 
 
-def _node(port: int, controller_port: int, data: Path) -> dict[str, str]:
-    return {
-        "process.roles": "broker,controller",
-        "node.id": "1",
-        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
-        "log.dirs": str(data),
-    }
+def launch(
+    parts: Parts,
+    node: Node,
+    settings: Mapping[str, str],
+    heap_mb: int,
+    *,
+    remove: Path | None,
+    archive: Path | None = None,
+) -> GuardedProcess:
+    """A node that is starting; `remove` is deleted when the caller dies. Raises PortTaken."""
+    if not _is_free(node.port):
+        raise PortTaken(
+            f"Port {node.port} on {HOST} is taken by another program: end that program or choose another port."
+        )
+    if not node.data.exists():
+        copy_template(parts, node.data, node.node_id, node.cluster_id)
+    properties = write_properties(node.folder / "broker.properties", {**node.settings(), **settings})
+    node.log.write_bytes(b"")
+    command = parts.broker_command(properties, heap_mb, practise=archive)
+    return GuardedProcess(command, log=node.log, remove=remove)
 
 
-def _wait_ready(process: GuardedProcess, folder: Path, port: int) -> None:
-    """Wait for the port, then for metadata, then for a transactional producer: each needs the one before."""
+def wait_ready(nodes: Sequence[tuple[Node, GuardedProcess]]) -> None:
+    """Wait for the ports, then for metadata, then for a transactional producer: each needs the one before.
+
+    Raises BrokerFailed with the last words of a node that ended, or of the first when nothing came in 60 s.
+    """
     deadline = time.monotonic() + _READY_SECONDS
-    servers, log = f"{HOST}:{port}", folder / "broker.log"
-    cluster = cluster_id_in(folder / "data")
-    _until(lambda: listens(HOST, port), process, log, deadline)
+    for node, process in nodes:
+        wait_listening(node, process, deadline)
+    servers = ",".join(f"{HOST}:{node.port}" for node, _ in nodes)
+    node, process = nodes[0]
+    cluster = cluster_id_in(node.data)
     # Another cluster's id would mean that somebody else took the port first; ours is about to end over that.
-    _until(lambda: cluster_at(servers, 2.0) == cluster, process, log, deadline)
+    _until(lambda: cluster_at(servers, 2.0, len(nodes)) == cluster, process, node.log, deadline)
     # The broker draws its first producer id only when it is asked, and librdkafka asks again after half a second: this
     # producer asks while the other one waits for the transaction log to be made.
     first = Producer({**_client(servers), "enable.idempotence": True})
     producer = Producer({**_client(servers), "transactional.id": "is-the-broker-ready", "retry.backoff.ms": 5})
-    _until(lambda: _begins(producer, 2.0), process, log, deadline)
+    _until(lambda: _begins(producer, 2.0), process, node.log, deadline)
     first.flush(0)
+
+
+def wait_listening(node: Node, process: GuardedProcess, deadline: float | None = None) -> None:
+    """Wait until the node lets clients in, which a broker does once its cluster has let it in. Raises as `boot`."""
+    until = time.monotonic() + _READY_SECONDS if deadline is None else deadline
+    _until(lambda: listens(HOST, node.port), process, node.log, until)
 
 
 def _until(done: Callable[[], bool], process: GuardedProcess, log: Path, deadline: float) -> None:
@@ -163,13 +216,13 @@ def _client(servers: str) -> dict[str, str | int | float | bool]:
     return {"bootstrap.servers": servers, "log_level": 0}
 
 
-def cluster_at(servers: str, timeout_seconds: float) -> str | None:
-    """The id of the cluster at `servers` (HOST:PORT, ...); None when no broker answers in time."""
+def cluster_at(servers: str, timeout_seconds: float, brokers_min: int = 1) -> str | None:
+    """The id of the cluster at `servers` (HOST:PORT, ...); None when it does not answer, or has fewer brokers yet."""
     try:
         metadata = AdminClient(_client(servers)).list_topics(timeout=timeout_seconds)
     except KafkaException:
         return None
-    return metadata.cluster_id if metadata.brokers else None
+    return metadata.cluster_id if len(metadata.brokers) >= brokers_min else None
 
 
 def _begins(producer: Producer, timeout_seconds: float) -> bool:

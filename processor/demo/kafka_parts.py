@@ -221,13 +221,13 @@ def aside(home: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def copy_template(parts: Parts, data: Path) -> None:
-    """Make `data` a freshly formatted folder of a cluster with an id of its own."""
+def copy_template(parts: Parts, data: Path, node_id: int = 1, cluster_id: str | None = None) -> None:
+    """Make `data` a freshly formatted folder of a node in the cluster `cluster_id` (None: in one of its own)."""
     shutil.copytree(parts.template, data)
+    own = {"cluster.id": cluster_id or new_id(), "directory.id": new_id(), "node.id": str(node_id)}
     meta = data / "meta.properties"
-    lines = [f"{name}={_new_id()}" for name in ("cluster.id", "directory.id")]
-    lines += [line for line in meta.read_text().splitlines() if not line.startswith(("cluster.id", "directory.id"))]
-    meta.write_text("\n".join(lines) + "\n")
+    lines = [line for line in meta.read_text().splitlines() if not line.startswith(tuple(own))]
+    meta.write_text("\n".join([*(f"{name}={value}" for name, value in own.items()), *lines]) + "\n")
 
 
 def cluster_id_in(data: Path) -> str:
@@ -279,7 +279,7 @@ def _format_template(parts: Parts) -> None:
             "controller.quorum.voters": "1@127.0.0.1:9093",
             "log.dirs": str(folder / "data"),
         }
-        command = parts.format_command(write_properties(folder / "format.properties", settings), _new_id())
+        command = parts.format_command(write_properties(folder / "format.properties", settings), new_id())
         try:
             done = subprocess.run(command, capture_output=True, timeout=_FORMAT_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -290,7 +290,7 @@ def _format_template(parts: Parts) -> None:
         (folder / "data").rename(parts.template)
 
 
-def _new_id() -> str:
+def new_id() -> str:
     """An id in Kafka's own form: a UUID in URL-safe base 64 that does not begin with a dash."""
     while True:
         word = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

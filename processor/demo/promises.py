@@ -158,16 +158,20 @@ def _newer_and_not_understood(facts: Facts, published: Published, wish: Wish) ->
 def _not_lifted(facts: Facts, published: Published, following: Published | None, wish: Wish) -> Iterator[Finding]:
     """Actions that were not understood while this record was in force, and left its pauses standing.
 
-    One that caused a record has lifted them with it, even where the outcome beside it was appended a moment sooner.
+    One that caused a record has lifted them with it, even where the outcome beside it was appended a moment sooner. So
+    has a record of the same round, whoever caused it: a transaction's records are appended in no order across topics.
     """
     record = published.record
     for event_id, put in facts.misread.get(record.charger_id, ()):
         first_word_ms = facts.first_word_ms(event_id)
         if first_word_ms is None or put.planned.event.occurred_at_ms <= wish.newest_ms:
             continue
-        if facts.traces[event_id].published:
+        trace = facts.traces[event_id]
+        if trace.published:
             continue
         in_force = published.appended_ms < first_word_ms and (not following or first_word_ms < following.appended_ms)
+        if following and any(one.outcome.settled_at_ms == following.record.decided_at_ms for one in trace.settled):
+            continue
         if in_force and (left := since(record.pauses, first_word_ms)):
             sentence = f"{_name(record)}: {event_id} was not understood, and the pause in {_say(left)} stayed"
             yield Finding(Promise.DRIVER_WINS, sentence)

@@ -15,6 +15,7 @@ import structlog
 from processor.core.events import Answer
 from processor.core.intents import Intent
 from processor.shell.clock import Clock
+from processor.shell.governor import Verdict
 from processor.shell.metrics import Metrics
 from processor.wire.axle import Again, Reply, Request, SignInRefused, conclude, request, sign_in, token_of
 
@@ -55,6 +56,8 @@ class Retry:
 
     why: str
     after_seconds: float = 0.0
+    verdict: Verdict = Verdict.BAD
+    """What it says of Axle's health."""
 
 
 class AxleClient:
@@ -87,7 +90,7 @@ class AxleClient:
         except TimeoutError:
             return Retry(f"no answer in {self._account.deadline_seconds:g} s")
         except SignInRefused as refused:
-            return Retry(str(refused))
+            return Retry(str(refused), verdict=_verdict(refused.status))
         except Exception as failure:
             return Retry(f"{type(failure).__name__}: {failure}"[:200])
 
@@ -104,7 +107,7 @@ class AxleClient:
             replies = (*replies, reply)
             outcome = conclude(intent, replies)
             if isinstance(outcome, Again):
-                return Retry(outcome.why, retry_after)
+                return Retry(outcome.why, retry_after, _verdict(reply.status))
             if not isinstance(outcome, Request):
                 return outcome
             step = outcome
@@ -200,6 +203,14 @@ async def _body(response: httpx.Response) -> bytes:
         return b"".join(chunks)
     finally:
         await response.aclose()
+
+
+def _verdict(status: int) -> Verdict:
+    """What a status that concludes nothing says of Axle's health. A success among them had a body that told nothing."""
+    if status == 429:
+        return Verdict.BUSY
+    ours = 400 <= status < 500 and status not in {408, 425}
+    return Verdict.OURS if ours else Verdict.BAD
 
 
 def _retry_after(response: httpx.Response, clock: Clock) -> float:

@@ -4,12 +4,16 @@ It polls in short turns whatever happens (so that heartbeats, rebalances and the
 records over with the lease they were read under, and keeps the newest group metadata for the producer thread, which
 must never ask the consumer itself: that call blocks behind a poll, and deadlocks in a rebalance (pitfall P7).
 The one idea: between two polls nothing may take long.
+
+What belongs to one task comes and goes together here, whatever the group does: where it gives or takes only some of
+a task's partitions (it does when an input topic grows), the others go and come back in the same breath, under new
+leases. Otherwise a part of a round could fail for one partition while the next one commits behind it for another.
 """
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
@@ -26,6 +30,7 @@ from confluent_kafka import (
 
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.leases import Lease, Leases
+from processor.shell.log_ends import LogEnds
 from processor.shell.records import Headers, KafkaRefused, Partition, Record
 
 T = TypeVar("T")
@@ -36,9 +41,6 @@ TAKE_MAX = 500
 BACKLOG_RECORDS_MAX = 2_000
 BACKLOG_BYTES_MAX = 4 * 1024 * 1024
 REVOKE_WAIT_SECONDS = 5.0
-WATERMARK_SECONDS = 2.0
-WATERMARK_TRIES_MAX = 20
-WATERMARK_PAUSE_SECONDS = 0.1
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
 WAKE_SECONDS = 0.002
@@ -51,8 +53,11 @@ class Listener(Protocol):
     def on_assigned(self, partitions: list[Partition]) -> None:
         """These partitions are ours, paused at no position yet."""
 
-    def on_gone(self, partitions: list[Partition]) -> None:
-        """These partitions are not ours any more; their leases are closed."""
+    def on_gone(self, partitions: list[Partition], ends: Mapping[int, int]) -> None:
+        """These partitions are not ours any more; their leases are closed.
+
+        `ends`: tasks that may come back in a moment, and where the changelog of each ended while it was still ours.
+        """
 
     def on_records(self, records: list[Record]) -> None:
         """Records, in the order of their partitions."""
@@ -61,40 +66,23 @@ class Listener(Protocol):
         """The consumer cannot go on."""
 
 
-def consumer_config(group_id: str, instance_id: str | None, session_timeout_ms: int) -> dict[str, Any]:
-    """librdkafka's settings for the group consumer, without those that say where the brokers are."""
-    config: dict[str, Any] = {
-        "group.id": group_id,
-        "group.protocol": "classic",
-        "partition.assignment.strategy": "range",
-        "session.timeout.ms": session_timeout_ms,
-        "heartbeat.interval.ms": max(session_timeout_ms // 4, 100),
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "isolation.level": "read_committed",
-        "auto.offset.reset": "error",
-        "max.poll.interval.ms": 60_000,
-        "fetch.max.bytes": 8 * 1024 * 1024,
-        "max.partition.fetch.bytes": 1024 * 1024,
-        "receive.message.max.bytes": 16 * 1024 * 1024,
-        "queued.max.messages.kbytes": 16_384,
-        "queued.min.messages": 1_000,
-        "fetch.error.backoff.ms": 100,
-        # A partition that is begun or resumed joins the next fetch, and the one under way lasts so long.
-        "fetch.wait.max.ms": 100,
-        "check.crcs": True,
-        "allow.auto.create.topics": False,
-    }
-    if instance_id:
-        config["group.instance.id"] = instance_id
-    return config
-
-
 class PollThread:
     """The group consumer and its thread."""
 
-    def __init__(self, config: dict[str, Any], topics: Sequence[str], leases: Leases, listener: Listener) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        topics: Sequence[str],
+        leases: Leases,
+        listener: Listener,
+        ends: LogEnds,
+        task_topics: Sequence[str],
+    ) -> None:
+        """`task_topics`: partition p of each belongs to task p, which is ours when that of the last one is."""
         self._config = config
+        self._is_incremental = config["group.protocol"] == "consumer"
+        self._ends = ends
+        self._task_topics = list(task_topics)
         self._reports: logging.Logger = config.get("logger") or logging.getLogger(__name__)
         """Where errors go that come and go by themselves: one line per 30 s and kind."""
         self._topics = list(topics)
@@ -106,8 +94,8 @@ class PollThread:
         self._backlog_lock = threading.Lock()
         self._backlog_records = 0
         self._backlog_bytes = 0
-        self._assigned = 0
-        self._failed_to_assign: KafkaException | None = None
+        self._ours: set[Partition] = set()
+        self._failed_to_assign: Exception | None = None
         self._next: dict[Partition, int] = {}
         """Partitions that are delivered, and the next offset of each."""
         self._choked = False
@@ -209,12 +197,12 @@ class PollThread:
         """Step 1: poll, and hand over what came, with the leases it was read under."""
         self._serve(consumer)
         self._breathe(consumer)
-        first = consumer.poll(POLL_SECONDS if len(self._next) == self._assigned else POLL_SECONDS_AT_START)
+        first = consumer.poll(POLL_SECONDS if len(self._next) == len(self._ours) else POLL_SECONDS_AT_START)
         if self._failed_to_assign:
             raise self._failed_to_assign
         # consume(n, timeout) would wait the whole time-out while fewer than n are there (measured)
         messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []
-        if self._assigned:
+        if self._ours:
             self.group_metadata = consumer.consumer_group_metadata()
         self.turns += 1
         if messages:
@@ -286,46 +274,82 @@ class PollThread:
         end) instead of a number would be looked up in the background, and a late answer would undo our seek: records
         in between would be skipped without a sign.
         """
+        came: list[Partition] = [(p.topic, p.partition) for p in partitions]
         try:
-            for partition in partitions:
-                partition.offset = self._first_offset(consumer, partition)
-        except KafkaException as error:
+            firsts = self._ends.first(came, self._stopping)
+            self._assign(consumer, [TopicPartition(*partition, firsts[partition]) for partition in came])
+        except (KafkaException, KafkaRefused) as error:
             # What is raised in a callback ends this thread without a word: it is raised after the poll instead.
             self._failed_to_assign = error
             return
-        for partition in partitions:
-            self._leases.open(partition.topic, partition.partition)
-        consumer.assign(partitions)
-        consumer.pause(partitions)
-        self._assigned = len(partitions)
         self.has_joined = True
-        self._listener.on_assigned([(p.topic, p.partition) for p in partitions])
+        if came or not self._is_incremental:
+            self._come(consumer, came)
 
-    def _first_offset(self, consumer: Consumer, partition: TopicPartition) -> int:
-        """Where the partition begins. Asked again for a while: it may have no leader yet, or change it just now."""
-        for _ in range(WATERMARK_TRIES_MAX):
-            with suppress(KafkaException):
-                return consumer.get_watermark_offsets(partition, WATERMARK_SECONDS)[0]
-            if self._stopping.wait(WATERMARK_PAUSE_SECONDS):
-                break
-        return consumer.get_watermark_offsets(partition, WATERMARK_SECONDS)[0]
+    def _assign(self, consumer: Consumer, positions: list[TopicPartition]) -> None:
+        """Add them to what is ours, or put them in its place: that is the difference between the protocols."""
+        if not self._is_incremental:
+            self._ours.clear()
+            consumer.assign(positions)
+        elif positions:
+            consumer.incremental_assign(positions)
+        consumer.pause(positions)
 
-    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _come(self, consumer: Consumer, came: list[Partition]) -> None:
+        """Partitions came; those that are ours already and of the same task come once more, with them."""
+        again = self._siblings(came)
+        if again:
+            self._close(again, REVOKE_WAIT_SECONDS)
+            consumer.pause([TopicPartition(*partition) for partition in again])
+            self._listener.on_gone(again, {})
+        self._open(came, again)
+
+    def _open(self, came: list[Partition], again: list[Partition]) -> None:
+        for partition in (*came, *again):
+            self._leases.open(*partition)
+        self._ours |= {*came, *again}
+        self._listener.on_assigned([*came, *again])
+
+    def _siblings(self, partitions: list[Partition]) -> list[Partition]:
+        """What else is ours of the tasks that these belong to."""
+        numbers = {number for topic, number in partitions if topic in self._task_topics}
+        mine = self._ours.difference(partitions)
+        return sorted((topic, number) for topic, number in mine if topic in self._task_topics and number in numbers)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Let the transaction that holds these partitions end, then let them go."""
-        self._go(partitions, REVOKE_WAIT_SECONDS)
+        # A transaction that is sent again meanwhile needs what this thread, being here, would not tell it otherwise.
+        with suppress(KafkaException):
+            self.group_metadata = consumer.consumer_group_metadata()
+        self._go(consumer, partitions, REVOKE_WAIT_SECONDS)
 
-    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Somebody else has them already: nothing of ours may be committed any more."""
-        self._go(partitions, 0)
+        self._go(consumer, partitions, 0)
 
-    def _go(self, partitions: list[TopicPartition], wait_seconds: float) -> None:
+    def _go(self, consumer: Consumer, partitions: list[TopicPartition], wait_seconds: float) -> None:
         gone: list[Partition] = [(p.topic, p.partition) for p in partitions]
-        if not self._leases.close(gone, wait_seconds):
+        again = self._siblings(gone)
+        has_ended = self._close([*gone, *again], wait_seconds)
+        self._ours.difference_update(gone)
+        may_return = has_ended and wait_seconds and not self._is_incremental and not self._stopping.is_set()
+        # Asked while nobody else can write: a task that comes back finds its changelog as it was, or restores it.
+        tasks = {number for topic, number in gone if topic == self._task_topics[-1]}
+        ends = self._ends.still(tasks) if may_return else {}
+        if self._is_incremental:
+            consumer.incremental_unassign(partitions)
+            consumer.pause([TopicPartition(*partition) for partition in again])
+        self._listener.on_gone([*gone, *again], ends)
+        if again:
+            self._open([], again)
+
+    def _close(self, partitions: list[Partition], wait_seconds: float) -> bool:
+        has_ended = self._leases.close(partitions, wait_seconds)
+        if not has_ended:
             log.warning("a transaction outlived its partitions; the group's generation fences it")
-        for partition in gone:
+        for partition in partitions:
             self._next.pop(partition, None)
-        self._assigned = 0
-        self._listener.on_gone(gone)
+        return has_ended
 
 
 def _resume(consumer: Consumer, partitions: Iterable[Partition]) -> None:

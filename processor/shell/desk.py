@@ -9,6 +9,7 @@ the committed state, so whatever was withdrawn, replaced or settled meanwhile is
 import asyncio
 import functools
 import heapq
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.shell.axle_client import Retry
 from processor.shell.clock import Clock
+from processor.shell.governor import BreakerState, Governor, Leave, Verdict
 from processor.shell.metrics import Metrics
 
 Lane = tuple[str, str | None]
@@ -51,6 +53,8 @@ class LaneState:
     order: int = 0
     """Its place in the queue, kept while it waits however often its wish changes; 0: not in the queue."""
     priority: int = 0
+    held: bool = False
+    """A predecessor's call may be under way: the lane stays until its time has come, whatever becomes of its wish."""
     wakes_at_ms: int = 0
     """When a timer will queue it; 0: no timer."""
 
@@ -67,11 +71,11 @@ class Desk:
         uniform: Callable[[float, float], float],
         rules: Rules,
         metrics: Metrics,
-        calls_max: int,
+        governor: Governor,
     ) -> None:
         """`sites(task, site_id)` gives the committed state; `report(task, lane, answer)` hands an answer over.
 
-        `uniform(a, b)` is chance.
+        `uniform(a, b)` is chance; `governor` says when one more call may begin.
         """
         self._caller = caller
         self._sites = sites
@@ -80,11 +84,12 @@ class Desk:
         self._uniform = uniform
         self._rules = rules
         self._metrics = metrics
-        self._calls_max = calls_max
+        self._governor = governor
+        self._pump_at = math.inf
         self._lanes: dict[Lane, LaneState] = {}
+        self._parked: set[int] = set()
         self._ready: list[tuple[int, int, Lane]] = []
         """Priority, order, lane. An entry is stale when its lane's state says otherwise."""
-        self._in_flight = 0
         self._sequence = 0
         self._open = True
         self._warned_at = -SAME_WARNING_SECONDS
@@ -92,12 +97,17 @@ class Desk:
     @property
     def in_flight(self) -> int:
         """Calls under way."""
-        return self._in_flight
+        return self._governor.in_flight
 
     @property
     def waiting(self) -> int:
         """Lanes that owe a call which is not under way."""
-        return max(len(self._lanes) - self._in_flight, 0)
+        return max(len(self._lanes) - self.in_flight, 0)
+
+    @property
+    def breaker(self) -> BreakerState:
+        """Whether calls go out at all."""
+        return self._governor.state
 
     def look_at(self, task: int, site: Site, hold_ms: int = 0) -> None:
         """Step 10: queue what the site owes; calls begin `hold_ms` from now at the earliest."""
@@ -108,12 +118,13 @@ class Desk:
             intent = wanted.get(lane)
             state = self._lanes.get(lane)
             if intent is None:
-                if state and state.call is None and not state.answered:
+                if state and state.call is None and not state.answered and not state.held:
                     del self._lanes[lane]
                 continue
             if state is None:
                 state = self._lanes[lane] = LaneState(task)
             if state.call is None and not state.answered:
+                state.held = state.held or hold_ms > 0
                 state.not_before_ms = max(state.not_before_ms, now_ms + hold_ms if hold_ms else 0)
                 self._queue(lane, state, intent)
         self._pump()
@@ -125,8 +136,19 @@ class Desk:
             state.answered = False
             self._let_go(lane, state)
 
+    def park(self, task: int) -> None:
+        """A task is gone for the moment: its calls under way may end, and none begins until `resume` or `drop`."""
+        self._parked.add(task)
+
+    def resume(self, task: int) -> None:
+        """The task came back as it was: go on with what its sites owe."""
+        self._parked.discard(task)
+        for site_id in {lane[0] for lane, state in self._lanes.items() if state.task == task}:
+            self.look_at(task, self._sites(task, site_id))
+
     def drop(self, task: int) -> None:
         """A task is gone: forget its lanes, and stop its calls."""
+        self._parked.discard(task)
         for lane in [lane for lane, state in self._lanes.items() if state.task == task]:
             state = self._lanes.pop(lane)
             if state.call:
@@ -162,6 +184,7 @@ class Desk:
             return
         # It waited in full, whatever the wall clock says now: that one may have stepped back meanwhile.
         state.wakes_at_ms = state.not_before_ms = 0
+        state.held = False
         intent = self._now_owed(lane, state)
         if intent is None:
             del self._lanes[lane]
@@ -170,21 +193,52 @@ class Desk:
         self._pump()
 
     def _pump(self) -> None:
-        while self._open and self._ready and self._in_flight < self._calls_max:
+        now = self._clock.monotonic()
+        while self._open and self._ready:
+            wait = self._governor.wait_seconds(now)
+            if wait > 0:
+                self._pump_later(now, wait)
+                break
             priority, order, lane = heapq.heappop(self._ready)
             state = self._lanes.get(lane)
             if state is None or (state.order, state.priority) != (order, priority):
                 continue
             state.order = 0
+            if state.task in self._parked:
+                continue
             intent = self._now_owed(lane, state)
             if intent is None:
                 del self._lanes[lane]
                 continue
-            self._in_flight += 1
+            is_retry = state.tries > 0
+            wait = self._governor.retry_wait_seconds(now) if is_retry else 0.0
+            if wait > 0:
+                # Others may wait for the same bit of budget; not all of them shall wake for it at once.
+                state.not_before_ms = self._clock.now_ms() + math.ceil((wait + self._uniform(0, 1)) * 1000)
+                self._queue(lane, state, intent)
+                continue
+            leave = self._governor.begin(now, is_retry=is_retry)
             state.call = asyncio.get_running_loop().create_task(self._caller.perform(intent))
-            state.call.add_done_callback(functools.partial(self._ended, lane, state))
-        self._metrics.calls_in_flight.set(self._in_flight)
+            state.call.add_done_callback(functools.partial(self._ended, lane, state, leave))
+        self._tell()
+
+    def _pump_later(self, now: float, wait: float) -> None:
+        """Pump again when the governor lets something through; a call that ends does so anyway."""
+        if now + wait < self._pump_at:
+            self._pump_at = now + wait
+            asyncio.get_running_loop().call_later(wait, self._pump_now, self._pump_at)
+
+    def _pump_now(self, at: float) -> None:
+        if at == self._pump_at:
+            self._pump_at = math.inf
+            self._pump()
+
+    def _tell(self) -> None:
+        self._metrics.calls_in_flight.set(self.in_flight)
         self._metrics.calls_waiting.set(self.waiting)
+        self._metrics.calls_limit.set(self._governor.limit)
+        for breaker in BreakerState:
+            self._metrics.breaker.labels(breaker.value).set(breaker is self._governor.state)
 
     def _now_owed(self, lane: Lane, state: LaneState) -> Intent | None:
         site = self._sites(state.task, lane[0])
@@ -193,9 +247,9 @@ class Desk:
                 return intent
         return None
 
-    def _ended(self, lane: Lane, state: LaneState, call: "asyncio.Task[Answer | Retry]") -> None:
+    def _ended(self, lane: Lane, state: LaneState, leave: Leave, call: "asyncio.Task[Answer | Retry]") -> None:
         """A call is over, be it that it was cancelled before it began: its slot is free."""
-        self._in_flight -= 1
+        self._governor.end(leave, self._clock.monotonic(), _verdict(call))
         state.call = None
         if not call.cancelled() and self._lanes.get(lane) is state:
             self._hear(lane, state, call.result())
@@ -233,6 +287,13 @@ class Desk:
         if now - self._warned_at >= SAME_WARNING_SECONDS:
             self._warned_at = now
             log.warning("Axle gave no answer; drivers' wishes are in force, calls are tried again", why=why)
+
+
+def _verdict(call: "asyncio.Task[Answer | Retry]") -> Verdict:
+    if call.cancelled():
+        return Verdict.OURS
+    result = call.result()
+    return result.verdict if isinstance(result, Retry) else Verdict.GOOD
 
 
 def lane_of(intent: Intent) -> Lane:

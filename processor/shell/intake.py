@@ -18,6 +18,7 @@ from msgspec.json import Decoder, encode
 
 from processor import __version__
 from processor.core.events import ConsentWithdrawn, Erase, Input, PlugIn, Source, Unreadable, UserBoost
+from processor.shell.breadcrumb import Breadcrumb
 from processor.shell.partition import task_of
 from processor.shell.records import Headers, Produce, Record
 from processor.shell.topics import TopicNames
@@ -77,7 +78,9 @@ class Intake:
         codec: Codec,
         limits: InputLimits,
         group: str,
+        crumb: Breadcrumb | None = None,
     ) -> None:
+        """`crumb` is told of each record before it is read; without it a record that kills is read for ever."""
         self._names = names
         self._kinds = {
             names.plug_in: Input.PLUG_IN,
@@ -89,6 +92,7 @@ class Intake:
         self._codec = codec
         self._limits = limits
         self._group = group
+        self.crumb = crumb or Breadcrumb()
 
     @property
     def input_topics(self) -> list[str]:
@@ -101,6 +105,8 @@ class Intake:
 
     def read(self, record: Record, now_ms: int) -> Arrival:
         """Step 3: what the record says, whose it is, and when it was first read."""
+        if not self.crumb.mark(record):
+            return self._condemned(record, now_ms)
         if record.topic == self._names.reroute:
             return self._after_hop(record, now_ms)
         first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
@@ -109,6 +115,13 @@ class Intake:
         task = None if said.site_id is None else task_of(said.site_id, self._tasks)
         is_here = task is None or (task == record.partition and record.topic in self._colocated)
         return Arrival(source, first_read_ms, record.key, record.headers, said, task, is_here)
+
+    def _condemned(self, record: Record, now_ms: int) -> Arrival:
+        """Nothing of it is read, not even where it came from before."""
+        source = Source(record.topic, record.partition, record.offset)
+        first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
+        said = Rejected(RejectCode.CRASHED, "reading the record ended the process three times; it was not read again")
+        return Arrival(source, first_read_ms, record.key, record.headers, said, None, is_here=True)
 
     def _after_hop(self, record: Record, now_ms: int) -> Arrival:
         hop = {name: value for name, value in record.headers if name.startswith(HOP_PREFIX)}
@@ -164,6 +177,10 @@ class Intake:
             headers.append((HOP_KEY, arrival.key))
         key = (said.site_id or "").encode()
         return Produce(self._names.reroute, key, record.value, headers, arrival.task)
+
+    def is_withdrawal(self, arrival: Arrival) -> bool:
+        """Whether the record came as a withdrawal, whatever it says."""
+        return self._kinds.get(arrival.source.topic) is Input.CONSENT_WITHDRAWN
 
     def dead_letter(self, record: Record, arrival: Arrival, rejected: Rejected) -> Produce:
         """The record as it was, and why it was refused. The headers of ours hold nothing of what it says.

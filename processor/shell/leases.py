@@ -52,6 +52,19 @@ class Leases:
                 lease.is_open = False
             return self._changed.wait_for(lambda: closing.isdisjoint(self._held), wait_seconds)
 
+    def wait_until_free(self, partitions: Collection[tuple[str, int]], wait_seconds: float) -> bool:
+        """Wait for a transaction that holds a closed lease of one of these. False when it did not end in time.
+
+        Nobody may look at what is committed for a partition before: a transaction of our own would go on behind it.
+        """
+        wanted = set(partitions)
+
+        def is_free() -> bool:
+            return not any(not lease.is_open and (lease.topic, lease.partition) in wanted for lease in self._held)
+
+        with self._changed:
+            return self._changed.wait_for(is_free, wait_seconds)
+
     @contextmanager
     def hold(self, leases: Collection[Lease]) -> Iterator[bool]:
         """Hold the leases for one transaction; yields whether all of them were open."""

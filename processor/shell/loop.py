@@ -8,7 +8,7 @@ never happen inside a round, so nothing that Axle does can hold a driver's wish 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 import structlog
@@ -81,10 +81,10 @@ class Loop:
         self._metrics.rebalances.labels("assigned").inc()
         self._loop.call_soon_threadsafe(self._tasks.take, partitions)
 
-    def on_gone(self, partitions: list[Partition]) -> None:
-        """Poll thread: partitions went."""
+    def on_gone(self, partitions: list[Partition], ends: Mapping[int, int]) -> None:
+        """Poll thread: partitions went; the tasks in `ends` may come back."""
         self._metrics.rebalances.labels("gone").inc()
-        self._loop.call_soon_threadsafe(self._tasks.give_up, partitions)
+        self._loop.call_soon_threadsafe(self._tasks.give_up, partitions, ends)
 
     def on_records(self, records: list[Record]) -> None:
         """Poll thread: records came."""
@@ -151,13 +151,17 @@ class Loop:
     async def _turn(self) -> bool:
         """Step 2: take what is there, and make one round of it. True when there may be more to do at once."""
         round_ = Round(self._clock.now_ms(), self._store, self._intake, self._outbox, self._rules, self._tasks.anchor)
+        for task in self._tasks.unclaimed:
+            round_.claim(task)
         self._take_records(round_)
-        self._take_answers(round_)
+        answers = self._take_answers(round_)
         woken = list(self._store.take_due(round_.now_ms, ROUND_RECORDS_MAX))
         for task, site_id in woken:
             round_.take_due(task, site_id)
         parts = round_.finish(self._tasks.positions)
+        committed: Collection[int] = ()
         if not parts:
+            self._put_back(answers, parts, committed)
             return False
         try:
             committed = await self._on_producer_thread(lambda: self._transactions.commit(parts))
@@ -170,13 +174,16 @@ class Loop:
         self._losses = 0
         for index in sorted(committed):
             self._settle(parts[index], round_.now_ms)
+        self._intake.crumb.settled(record for index in committed for record in parts[index].records)
+        self._put_back(answers, parts, committed)
         return bool(self._inbox or self._answers)
 
     def _take_records(self, round_: Round) -> None:
         records: list[Record] = []
         left: list[Record] = []
         size = 0
-        while self._inbox and len(records) < ROUND_RECORDS_MAX and size < ROUND_BYTES_MAX:
+        records_max = self._intake.crumb.round_max or ROUND_RECORDS_MAX
+        while self._inbox and len(records) < records_max and size < ROUND_BYTES_MAX:
             record = self._inbox.popleft()
             (records if record.lease.is_open else left).append(record)
             size += len(record.value or b"")
@@ -186,9 +193,17 @@ class Loop:
         if records:
             self._metrics.round_records.observe(len(records))
 
-    def _take_answers(self, round_: Round) -> None:
-        for _ in range(min(len(self._answers), ROUND_RECORDS_MAX)):
-            round_.take_answer(*self._answers.popleft())
+    def _take_answers(self, round_: Round) -> list[tuple[int, Lane, Answer]]:
+        taken = [self._answers.popleft() for _ in range(min(len(self._answers), ROUND_RECORDS_MAX))]
+        for task, lane, answer in taken:
+            round_.take_answer(task, lane, answer)
+        return taken
+
+    def _put_back(self, answers: list[tuple[int, Lane, Answer]], parts: list[Part], committed: Collection[int]) -> None:
+        """What was heard for a task that went before it could be settled waits for the task: it may come back."""
+        settled = {parts[index].task for index in committed}
+        left = [answer for answer in answers if answer[0] not in settled and self._tasks.keeps(answer[0])]
+        self._answers.extendleft(reversed(left))
 
     def _settle(self, part: Part, now_ms: int) -> None:
         """Step 9: a part is committed. Now, and only now, everybody may know."""
@@ -240,7 +255,6 @@ class Loop:
                 log.warning("the producer cannot be built yet", why=str(again))
             else:
                 break
-        self._metrics.producer_rebuilds.inc()
         await self._tasks.retake()
 
     async def _release(self) -> None:

@@ -42,11 +42,18 @@ class Metrics:
         self.transaction_seconds = self._histogram(
             "transaction_seconds", "Time a committed transaction took.", FAST_BUCKETS
         )
-        self.producer_rebuilds = self._counter("producer_rebuilds_total", "Transactional producers built anew.")
+        self.producer_rebuilds = self._counter(
+            "producer_rebuilds_total",
+            "Transactional producers built anew; all but fenced and lost are precautions that cost no event.",
+            "reason",
+        )
         self.rebalances = self._counter("rebalances_total", "Partitions given and taken.", "kind")
         self.tasks = self._gauge("tasks", "Tasks of this process, by what they are doing.", "state")
         self.sites = self._gauge("sites", "Sites in this process's state.")
         self.restore_seconds = self._histogram("state_restore_seconds", "Time to take a task over.", SLOW_BUCKETS)
+        self.restore_records_left = self._gauge(
+            "state_restore_records_left", "Changelog records still to read before all of our tasks work."
+        )
         self.checkpoint_mismatches = self._counter(
             "checkpoint_mismatches_total", "Take-overs where the group's offsets differed from the checkpoint."
         )
@@ -59,6 +66,10 @@ class Metrics:
         )
         self.calls_in_flight = self._gauge("axle_calls_in_flight", "Calls to Axle that are under way.")
         self.calls_waiting = self._gauge("axle_calls_waiting", "Calls to Axle that wait for a slot or a retry.")
+        self.calls_limit = self._gauge("axle_calls_limit", "Calls to Axle that may be under way at once just now.")
+        self.breaker = self._gauge(
+            "axle_breaker", "1 for what the circuit breaker before Axle does just now: closed, open, probing.", "state"
+        )
         self.refused_sign_ins = self._counter(
             "axle_sign_ins_refused_total", "Sign-ins that Axle refused, and fresh tokens that it rejected.", "kind"
         )

@@ -4,6 +4,7 @@ How they look as bytes is in `wire/`. Nothing is sent here.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -32,16 +33,27 @@ class Outbox:
     """Turns what was decided into records."""
 
     def __init__(
-        self, names: TopicNames, codec: Codec, rules: Rules, source: str, *, write_version: int | None = None
+        self,
+        names: TopicNames,
+        codec: Codec,
+        rules: Rules,
+        source: str,
+        *,
+        write_version: int | None = None,
+        tasks: int | None = None,
+        topic_ids: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`source` is the CloudEvents source of all records, for example `/axle-processor/production`.
 
         `write_version`: the state version to write, one of `wire.state.WRITABLE_VERSIONS`; None: the newest.
+        `tasks` and `topic_ids` go into each checkpoint: a later start compares them with what it finds.
         """
         self._names = names
         self._codec = codec
         self._rules = rules
         self._source = source
+        self._tasks = tasks
+        self._topic_ids = topic_ids
         self._write_version = STATE_VERSION if write_version is None else write_version
 
     def record(self, output: Output) -> Produce | None:
@@ -91,7 +103,8 @@ class Outbox:
 
     def checkpoint(self, task: int, positions: Mapping[Partition, int], *, released: bool) -> Produce:
         """Where the task's inputs go on after this transaction."""
-        value = encode_checkpoint(Checkpoint(dict(positions), released), self._write_version)
+        checkpoint = Checkpoint(dict(positions), released, self._tasks, self._topic_ids)
+        value = encode_checkpoint(checkpoint, self._write_version)
         return Produce(self._names.state, CHECKPOINT_KEY, value, [], task)
 
 

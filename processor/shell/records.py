@@ -15,6 +15,8 @@ from processor.shell.leases import Lease
 Headers = list[tuple[str, str | bytes | None]]
 Partition = tuple[str, int]
 """Topic and partition number."""
+HOPPED = "hopped"
+"""Goes with the offset of an input whose records were only sent on to their tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +92,7 @@ class KafkaRefused(Exception):
 
 class RestoreFailed(Exception):
     """The state of a task cannot be had, or not be used. One sentence: what, where, what to try."""
+
+
+class RestoreCancelled(Exception):
+    """The task went away while it was restored."""

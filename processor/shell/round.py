@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from processor.core.decide import decide
 from processor.core.events import Answer, Due, Event
-from processor.core.outputs import Outcome, Result
+from processor.core.outputs import Alarm, AlarmKind, Outcome, Result
 from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.shell.intake import Arrival, Intake, event_of
@@ -82,6 +82,10 @@ class Round:
         self._decide(part, site_id, Due(site_id))
         return True
 
+    def claim(self, task: int) -> bool:
+        """Write a checkpoint of the task even if nothing happened to it. False when it is not ours any more."""
+        return self._task_part(task) is not None
+
     def finish(self, positions: Callable[[int], Mapping[Partition, int]]) -> list[Part]:
         """Step 7: the parts, each with what it says, its changed states and its checkpoint.
 
@@ -129,6 +133,9 @@ class Round:
             part.rejected.append(arrival.said.code.value)
             if arrival.said.dead_letter:
                 part.produces.append(self._intake.dead_letter(record, arrival, arrival.said))
+            if self._intake.is_withdrawal(arrival):
+                site_id, reason = arrival.said.site_id or "", arrival.said.reason
+                part.said.append(Alarm(AlarmKind.WITHDRAWAL_UNREADABLE, site_id, None, reason))
         event = event_of(arrival)
         if event is None or part.task is None:
             said = arrival.said

@@ -7,27 +7,32 @@ Here every part is built and handed to those who need it; no part builds another
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import structlog
-from confluent_kafka import KafkaException, libversion
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, libversion
 
 from processor import __version__
 from processor.core.rules import Rules
 from processor.shell.axle_client import AxleAccount, AxleClient
+from processor.shell.breadcrumb import Breadcrumb
 from processor.shell.clock import Clock, SystemClock
-from processor.shell.consumer import PollThread, consumer_config
+from processor.shell.consumer import PollThread
+from processor.shell.contract import Ground, check_checkpoint, check_cluster, explained
 from processor.shell.desk import Desk
+from processor.shell.governor import Governor
 from processor.shell.http import Check, HttpServer
 from processor.shell.intake import Intake
 from processor.shell.kafka_log import librdkafka_logger
 from processor.shell.leases import Leases
+from processor.shell.log_ends import LogEnds
 from processor.shell.loop import Loop
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
+from processor.shell.protocol import Asked, Choice, check_protocol, choose_protocol, consumer_config
 from processor.shell.records import KafkaRefused, Part, TransactionLost
 from processor.shell.restore import Restorer
 from processor.shell.schema_files import schema_texts
@@ -38,23 +43,9 @@ from processor.shell.transaction import Transactions, producer_config
 from processor.wire.avro import Codec
 from processor.wire.inputs import InputLimits
 
-METADATA_SECONDS = 3.0
-"""Whoever starts us hears within 5 s, all told, that no broker is there."""
 CONSUMER_STOP_SECONDS = 10.0
 STUCK_SECONDS = 30.0
 log = structlog.get_logger(__name__)
-
-
-class KafkaUnreachable(Exception):
-    """No broker answered. One sentence for the operator."""
-
-
-class ConnectionWrong(Exception):
-    """librdkafka does not take the settings of the connection. One sentence for the operator."""
-
-
-class TopicsUnfit(Exception):
-    """A topic is missing, or its partitions do not fit. One sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +59,16 @@ class ServiceConfig:
     instance_id: str | None = None
     environment: str = "default"
     start_from: Literal["earliest", "latest"] = "earliest"
+    protocol: Asked = "auto"
     session_timeout_ms: int = 10_000
     transaction_timeout_ms: int = 8_000
     calls_max: int = 64
+    calls_per_second: float | None = None
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     rules: Rules = field(default_factory=Rules)
     limits: InputLimits = field(default_factory=InputLimits)
+    breadcrumb_file: Path | None = None
     write_version: int | None = None
     """Version of the states that are written; None: this program's own."""
     connection: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -86,6 +80,7 @@ class ServiceConfig:
                 "transaction_timeout_ms must be below session_timeout_ms: a dead member's transaction has to end "
                 "before its tasks are given to somebody else"
             )
+        check_protocol(self.protocol, self.instance_id)
         if self.calls_max < 1:
             raise ValueError("calls_max must be at least 1")
 
@@ -99,9 +94,16 @@ class Service:
         transport: httpx.AsyncBaseTransport,
         clock: Clock | None = None,
         watch: Callable[[Part], None] = lambda _: None,
+        producer: Callable[[dict[str, Any]], Producer] = Producer,
+        reader: Callable[[dict[str, Any]], Consumer] = Consumer,
+        codec: Codec | None = None,
     ) -> None:
-        """`watch` is shown each committed part. Raises ConnectionWrong, KafkaUnreachable, TopicsUnfit, PortTaken."""
+        """`watch` is shown each committed part; `producer` writes, `reader` and `codec` read: tests hand in others.
+
+        Raises PortTaken, and what `contract.check_cluster` does.
+        """
         self._config = config
+        self._codec = codec or Codec(schema_texts())
         self._clock = clock or SystemClock()
         self.metrics = Metrics()
         self.metrics.build_info.labels(__version__, libversion()[0]).set(1)
@@ -112,9 +114,9 @@ class Service:
             "logger": librdkafka_logger(self._clock.monotonic),
             **config.connection,
         }
-        partitions = topic_partitions(connection, config.topics)
-        tasks = partitions[config.topics.reroute]
-        self._build(config, connection, partitions, tasks, member, transport, watch)
+        self._connection = connection
+        ground = check_cluster(connection, config.topics, config.group_id)
+        self._build(config, connection, ground, member, transport, watch, producer, reader)
         self._http = HttpServer(
             config.http_host, config.http_port, self.metrics, self.live_checks, self.ready_checks, self.status
         )
@@ -124,47 +126,58 @@ class Service:
         self,
         config: ServiceConfig,
         connection: dict[str, Any],
-        partitions: Mapping[str, int],
-        tasks: int,
+        ground: Ground,
         member: str,
         transport: httpx.AsyncBaseTransport,
         watch: Callable[[Part], None],
+        producer: Callable[[dict[str, Any]], Producer],
+        reader: Callable[[dict[str, Any]], Consumer],
     ) -> None:
         names, clock, rules, metrics = config.topics, self._clock, config.rules, self.metrics
-        codec = Codec(schema_texts())
+        tasks = ground.partitions[names.reroute]
         leases = Leases()
         transactional_id = f"{config.group_id}.{member}"
-        intake = Intake(names, partitions, tasks, codec, config.limits, config.group_id)
-        source = f"/axle-processor/{config.environment}"
-        outbox = Outbox(names, codec, rules, source, write_version=config.write_version)
+        self._crumb = Breadcrumb(config.breadcrumb_file)
+        intake = Intake(names, ground.partitions, tasks, self._codec, config.limits, config.group_id, self._crumb)
+        outbox = self._outbox(ground, tasks)
         store = Store(rules)
+        choice = self._choose(connection)
+        transaction_ms = config.transaction_timeout_ms
+        if choice.protocol == "consumer":
+            # The brokers' session is not ours to choose, and a dead member's transaction has to end before it.
+            transaction_ms = min(transaction_ms, choice.session_ms * 4 // 5)
         self._transactions = Transactions(
-            {**connection, **producer_config(transactional_id, config.transaction_timeout_ms)},
+            {**connection, **producer_config(transactional_id, transaction_ms)},
             leases,
             lambda: self._poll.group_metadata,
             clock,
             metrics,
+            producer,
+            uniform=_uniform,
         )
         self.loop = Loop(clock, rules, store, intake, outbox, self._transactions, metrics, watch)
         consumer = {
             **connection,
-            **consumer_config(config.group_id, config.instance_id, config.session_timeout_ms),
+            **consumer_config(config.group_id, config.instance_id, choice.session_ms, choice.protocol),
         }
-        self._poll = PollThread(consumer, [*intake.input_topics, names.reroute], leases, self.loop)
-        self._client = AxleClient(config.axle, transport, clock, metrics)
-        self._desk = Desk(self._client, store.get, self.loop.hear, clock, _uniform, rules, metrics, config.calls_max)
-        restorer = Restorer(connection, config.group_id, names.state, tasks, config.start_from)
         task_topics = [topic for topic in (*intake.input_topics, names.reroute) if intake.serves_task(topic)]
+        ends = LogEnds(connection, names.state)
+        topics = [*intake.input_topics, names.reroute]
+        self._poll = PollThread(consumer, topics, leases, self.loop, ends, task_topics)
+        self._client = AxleClient(config.axle, transport, clock, metrics)
+        governor = Governor(config.calls_max, _uniform, config.calls_per_second)
+        self._desk = Desk(self._client, store.get, self.loop.hear, clock, _uniform, rules, metrics, governor)
         hold_ms = round(config.axle.deadline_seconds * 1000)
         self._tasks = Tasks(
             self._poll,
-            restorer,
+            self._restorer(connection, ground, tasks, reader),
             leases,
             store,
             self._desk,
             clock,
             metrics,
             task_topics,
+            ground.partitions,
             names.reroute,
             hold_ms,
             self.loop.nudge,
@@ -172,6 +185,41 @@ class Service:
         )
         self.loop.attach(self._poll, self._tasks, self._desk)
         self._store = store
+
+    def _choose(self, connection: Mapping[str, Any]) -> Choice:
+        asked = self._config
+        choice = choose_protocol(
+            asked.protocol, asked.instance_id, asked.session_timeout_ms, connection, asked.group_id
+        )
+        log.info("group protocol", protocol=choice.protocol, session_ms=choice.session_ms, why=choice.why)
+        return choice
+
+    def _outbox(self, ground: Ground, tasks: int) -> Outbox:
+        config = self._config
+        return Outbox(
+            config.topics,
+            self._codec,
+            config.rules,
+            f"/axle-processor/{config.environment}",
+            write_version=config.write_version,
+            tasks=tasks,
+            topic_ids=ground.topic_ids,
+        )
+
+    def _restorer(
+        self, connection: dict[str, Any], ground: Ground, tasks: int, reader: Callable[[dict[str, Any]], Consumer]
+    ) -> Restorer:
+        config, names = self._config, self._config.topics
+        return Restorer(
+            connection,
+            config.group_id,
+            names.state,
+            tasks,
+            config.start_from,
+            reader,
+            lambda task, checkpoint: check_checkpoint(task, checkpoint, ground, names),
+            self.metrics,
+        )
 
     @property
     def url(self) -> str:
@@ -185,6 +233,15 @@ class Service:
 
     async def run(self) -> None:
         """Process until `stop` or cancellation, then drain. Raises what made it impossible to go on."""
+        try:
+            await self._run()
+        except KafkaRefused as refused:
+            config = self._config
+            raise await asyncio.to_thread(
+                explained, refused, self._connection, config.topics, config.group_id
+            ) from refused
+
+    async def _run(self) -> None:
         serving = asyncio.get_running_loop().create_task(self._http.serve())
         try:
             # Side by side, since each takes up to half a second; a commit waits behind `open` on the same thread.
@@ -199,6 +256,7 @@ class Service:
             self._transactions.thread.shutdown(wait=False)
             await self._client.aclose()
             self._http.stop()
+            self._crumb.close()
             await serving
             log.info("stopped")
 
@@ -246,6 +304,7 @@ class Service:
                 "base_url": self._config.axle.base_url,
                 "calls_in_flight": self._desk.in_flight,
                 "calls_waiting": self._desk.waiting,
+                "breaker": self._desk.breaker.value,
             },
         }
 
@@ -258,33 +317,3 @@ class Service:
 
 def _uniform(low: float, high: float) -> float:
     return low + (high - low) * secrets.randbelow(1 << 32) / (1 << 32)
-
-
-def topic_partitions(connection: Mapping[str, Any], names: TopicNames) -> dict[str, int]:
-    """Partition counts of all topics. Raises ConnectionWrong, KafkaUnreachable, TopicsUnfit."""
-    try:
-        admin = AdminClient({**connection, "socket.timeout.ms": 4000, "log_level": 0})
-    except KafkaException as failure:
-        raise ConnectionWrong(
-            f"librdkafka does not take the settings of AXLE_PROCESSOR_KAFKA__*: {failure.args[0].str()}"
-        ) from failure
-    try:
-        metadata = admin.list_topics(timeout=METADATA_SECONDS)
-    except KafkaException as failure:
-        raise KafkaUnreachable(
-            f"no Kafka broker answered at {connection['bootstrap.servers']} within {METADATA_SECONDS:g} s "
-            f"({failure.args[0].str()}); check AXLE_PROCESSOR_KAFKA__BOOTSTRAP_SERVERS"
-        ) from failure
-    missing = [name for name in astuple(names) if name not in metadata.topics]
-    if missing:
-        raise TopicsUnfit(
-            f"topics are missing: {', '.join(missing)}; create them with `axle-processor topics apply` "
-            "or name yours with AXLE_PROCESSOR_TOPICS__*"
-        )
-    counts = {name: len(metadata.topics[name].partitions) for name in astuple(names)}
-    if counts[names.state] != counts[names.reroute]:
-        raise TopicsUnfit(
-            f"{names.state} has {counts[names.state]} partitions and {names.reroute} has {counts[names.reroute]}; "
-            "both must have the same number, which is the number of tasks"
-        )
-    return counts

@@ -39,7 +39,10 @@ class Store:
         self._tasks: dict[int, _Kept] = {}
         self._cache: OrderedDict[str, Site] = OrderedDict()
         self._due: list[tuple[int, int, str]] = []
-        self._due_of: dict[str, tuple[int, int]] = {}
+        self._due_of: dict[str, tuple[int, int, str]] = {}
+        """By site, that of its wakes which counts; the heap also holds some that were moved or called off."""
+        self._woken: dict[int, set[str]] = {}
+        """By task: sites that `take_due` told, until what came of it is committed."""
 
     def take_over(self, task: int, states: dict[str, bytes], due: Mapping[str, int]) -> None:
         """A task is ours from now on, with these states, by their keys in the changelog; they are ours to change.
@@ -48,15 +51,22 @@ class Store:
         """
         keys = [key for key in states if key.startswith(ERASED_PREFIX)]
         self._tasks[task] = _Kept(states, {key: states.pop(key) for key in keys})
-        for site_id, due_ms in due.items():
-            self._wake_at(task, site_id, due_ms)
+        wakes = {site_id: (due_ms, task, site_id) for site_id, due_ms in due.items()}
+        self._due_of |= wakes
+        # All at once: after an outage of Axle's everybody may want to be woken.
+        self._due += wakes.values()
+        heapq.heapify(self._due)
 
     def drop(self, task: int) -> None:
         """A task is not ours any more."""
         kept = self._tasks.pop(task, None)
-        for site_id in kept.sites if kept else ():
-            self._cache.pop(site_id, None)
-            self._due_of.pop(site_id, None)
+        self._woken.pop(task, None)
+        if kept is None:
+            return
+        # Not by its sites: there may be a million, and few of them are cached or due.
+        for site_id in [site_id for site_id in self._cache if site_id in kept.sites]:
+            del self._cache[site_id]
+        self._due_of = {site_id: wake for site_id, wake in self._due_of.items() if wake[1] != task}
 
     def owns(self, task: int) -> bool:
         """Whether the task's states are here."""
@@ -112,6 +122,8 @@ class Store:
                 kept.erased[key] = encoded
             else:
                 kept.sites[key] = encoded
+        if task in self._woken:
+            self._woken[task].difference_update(sites)
         for site_id, site in sites.items():
             if site_id not in kept.sites:
                 continue
@@ -119,28 +131,35 @@ class Store:
             due_ms = due_at_ms(site, now_ms, self._rules)
             if due_ms is None:
                 self._due_of.pop(site_id, None)
-            elif self._due_of.get(site_id) != (due_ms, task) and (site_id in changed or due_ms > now_ms):
+            elif self._due_of.get(site_id) != (due_ms, task, site_id) and (site_id in changed or due_ms > now_ms):
                 # A wake that changed nothing is set again, but never for a time that has come: it would not end.
                 self._wake_at(task, site_id, due_ms)
 
     def take_due(self, now_ms: int, most: int) -> Iterator[tuple[int, str]]:
         """Up to `most` sites (task, site id) whose time has come; each is told once per time."""
         while most > 0 and self._due and self._due[0][0] <= now_ms:
-            due_ms, task, site_id = heapq.heappop(self._due)
-            if self._due_of.get(site_id) == (due_ms, task) and task in self._tasks:
+            wake = heapq.heappop(self._due)
+            _, task, site_id = wake
+            if self._due_of.get(site_id) == wake and task in self._tasks:
                 del self._due_of[site_id]
+                self._woken.setdefault(task, set()).add(site_id)
                 most -= 1
                 yield task, site_id
+
+    def wake_again(self, task: int, now_ms: int) -> None:
+        """Tell those again of whose waking nothing came, because the round that they were woken for has not been."""
+        for site_id in self._woken.pop(task, ()):
+            self._wake_at(task, site_id, now_ms)
 
     def next_due_ms(self) -> int | None:
         """When somebody wants to be woken next, at the earliest."""
         return self._due[0][0] if self._due else None
 
     def _wake_at(self, task: int, site_id: str, due_ms: int) -> None:
-        self._due_of[site_id] = (due_ms, task)
-        heapq.heappush(self._due, (due_ms, task, site_id))
+        wake = self._due_of[site_id] = (due_ms, task, site_id)
+        heapq.heappush(self._due, wake)
         if len(self._due) > 2 * len(self._due_of) + STALE_WAKES_MAX:
-            self._due = [(due_ms, task, site_id) for site_id, (due_ms, task) in self._due_of.items()]
+            self._due = list(self._due_of.values())
             heapq.heapify(self._due)
 
     def _forget(self, kept: _Kept, site_id: str) -> None:

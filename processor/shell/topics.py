@@ -11,7 +11,7 @@ inputs and outputs belong to whoever runs them.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -62,6 +62,8 @@ class TopicSpec:
     name: str
     partitions: int
     config: Mapping[str, str]
+    why: Mapping[str, str] = field(default_factory=dict)
+    """What a setting of `config` is for, where that is not plain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ class Change:
         what = {"partitions": "the number of partitions", "replicas": "the number of replicas"}.get(
             self.kind, self.setting
         )
-        return f"{self.topic.name}: {what} is {self.there}, wanted {self.wanted}. Left as it is: yours to decide."
+        why = self.topic.why.get(self.setting)
+        wanted = f"{self.wanted}, because {why}" if why else self.wanted
+        return f"{self.topic.name}: {what} is {self.there}, wanted {wanted}. Left as it is: yours to decide."
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,22 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "delete.retention.ms": str(7 * _DAY_MS),
             "max.message.bytes": str(1024 * 1024),
         },
-        "reroute": {"cleanup.policy": "delete", "retention.ms": str(_DAY_MS)},
+        # A record on its way to its task must outlast a processor that is down, be it for a long weekend.
+        "reroute": {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS)},
         "dead_letter": {"cleanup.policy": "delete", "retention.ms": str(14 * _DAY_MS)},
+    }
+)
+
+
+_WHY: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "reroute": {"retention.ms": "records on their way to their task must outlast a processor that is down"},
+        "state": {
+            "cleanup.policy": "a state that nothing happens to must stay",
+            "max.compaction.lag.ms": "it bounds how long erased data stays",
+            "delete.retention.ms": "a restore must see what was erased",
+        },
+        "enrolment_status": {"max.compaction.lag.ms": "it bounds how long erased data stays"},
     }
 )
 
@@ -139,9 +157,23 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 def wanted_topics(names: TopicNames, partitions: int = DEFAULT_PARTITIONS) -> tuple[TopicSpec, ...]:
     """The table of design section 3 (settings of the changelog: reliability 2.7), in the order of `TopicNames`."""
     return tuple(
-        TopicSpec(getattr(names, field.name), partitions, {**_EVERYWHERE, **_SETTINGS[field.name]})
-        for field in fields(names)
+        TopicSpec(
+            getattr(names, each.name), partitions, {**_EVERYWHERE, **_SETTINGS[each.name]}, _WHY.get(each.name, {})
+        )
+        for each in fields(names)
     )
+
+
+def tasks_there(admin: AdminClient, names: TopicNames, timeout_seconds: float = _ADMIN_SECONDS) -> int | None:
+    """How many tasks the cluster's topics are made for: partitions of the state topic, or else of the reroute topic.
+
+    None while neither is there. A topic that is created beside them must fit. Raises TopicsFailed.
+    """
+    try:
+        topics = admin.list_topics(timeout=timeout_seconds).topics
+    except KafkaException as error:
+        raise TopicsFailed(f"The topics of the cluster cannot be read: {error.args[0].str()}.") from error
+    return next((len(topics[name].partitions) for name in (names.state, names.reroute) if name in topics), None)
 
 
 def plan(admin: AdminClient, wanted: Sequence[TopicSpec], timeout_seconds: float = _ADMIN_SECONDS) -> list[Change]:
@@ -257,7 +289,7 @@ def _fitted(spec: TopicSpec, replicas: int) -> TopicSpec:
     if _IN_SYNC not in spec.config:
         return spec
     in_sync = min(int(spec.config[_IN_SYNC]), max(1, replicas - 1))
-    return TopicSpec(spec.name, spec.partitions, {**spec.config, _IN_SYNC: str(in_sync)})
+    return replace(spec, config={**spec.config, _IN_SYNC: str(in_sync)})
 
 
 def topic_configs(

@@ -55,6 +55,8 @@ class RejectCode(StrEnum):
     BAD_BOOST = "bad_boost"
     BAD_POWER = "bad_power"
     BAD_ENROLMENT = "bad_enrolment"
+    CRASHED = "crashed"
+    """Reading it ended the process, again and again; see `shell/breadcrumb.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ the site is written again), and a rolling deploy can go either way.
 
 Version 1 is the first release's. Version 2 adds to `Site` older_marks, kept_axle_site_ids, left_axle_site_ids,
 erasing and unkept_revision, to `Charger` budget_until_ms and not_found_at_ms, to `Question` not_before_ms, to
-`Leaving` once.
+`Leaving` once. A checkpoint tells since then how many tasks there were and which topics it is about. That goes
+under version 1 as well, since programs of the first release pass it over, and no check comes too late that way.
 """
 
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import GenericAlias
 from typing import Any, Generic, TypeVar
 
@@ -45,6 +46,7 @@ ERASED_PREFIX = "#erased/"
 """Where the keys of erased sites begin. No site's own key does."""
 
 _ENVELOPE = struct.Struct(">BI")
+_BODY_AT, _unpack_envelope = _ENVELOPE.size, _ENVELOPE.unpack_from
 _DUE, _OWES, _WITHDRAWN, _PAUSED = "due-at-ms", "owes", "withdrawn-since-ms", "paused-until-ms"
 
 
@@ -56,11 +58,15 @@ class BadState(ValueError):
 class Checkpoint:
     """How far a task has read: the next offset of each input, by (topic, partition).
 
-    `released`: its owner gave the task back in good order, so none of its calls to Axle is still under way.
+    `released`: its owner gave the task back in good order, so none of its calls to Axle is still under way. `tasks`:
+    how many there were in all; None in a checkpoint of the first release. `topic_ids`: Kafka's id of each topic that
+    was read, where it was known.
     """
 
     offsets: Mapping[tuple[str, int], int]
     released: bool = False
+    tasks: int | None = None
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,18 @@ def decode_site(value: bytes) -> Site:
     return _SITE.decode(value)
 
 
+def is_whole(value: bytes) -> bool:
+    """Whether a value is of a version that we read, and its bytes are those that were written.
+
+    A sixth of what decoding costs. What the bytes mean shows when it is decoded, and so does what is wrong with them.
+    """
+    if len(value) <= _BODY_AT:
+        return False
+    version, crc = _unpack_envelope(value)
+    # The version seeds the CRC: a damaged version byte is noticed too.
+    return zlib.crc32(value[_BODY_AT:], version) == crc and version in _READABLE
+
+
 def erased_key(site_id: str, secret: bytes) -> str:
     """Where the mark of an erased household stands: a keyed hash of its id, so that the id itself is nowhere."""
     return f"{ERASED_PREFIX}{fingerprint(site_id, secret)}"
@@ -112,13 +130,15 @@ def erased_key(site_id: str, secret: bytes) -> str:
 def encode_checkpoint(checkpoint: Checkpoint, write_version: int = STATE_VERSION) -> bytes:
     """A checkpoint as a changelog value; equal checkpoints give equal bytes. All versions have the same layout."""
     offsets = tuple(sorted((topic, part, offset) for (topic, part), offset in checkpoint.offsets.items()))
-    return _enveloped(_Offsets(offsets, checkpoint.released), write_version)
+    topic_ids = tuple(sorted(checkpoint.topic_ids.items()))
+    return _enveloped(_Offsets(offsets, checkpoint.released, checkpoint.tasks, topic_ids), write_version)
 
 
 def decode_checkpoint(value: bytes) -> Checkpoint:
     """The checkpoint that `encode_checkpoint` wrote. Raises BadState."""
     read = _CHECKPOINT.decode(value)
-    return Checkpoint({(topic, part): offset for topic, part, offset in read.offsets}, read.released)
+    offsets = {(topic, part): offset for topic, part, offset in read.offsets}
+    return Checkpoint(offsets, read.released, read.tasks, dict(read.topic_ids))
 
 
 def state_headers(
@@ -144,6 +164,20 @@ def read_headers(headers: Iterable[tuple[str, str | bytes | None]] | None) -> St
     return StateMarks(_at_ms(found, _DUE), owes == b"1", _at_ms(found, _WITHDRAWN), _at_ms(found, _PAUSED))
 
 
+def is_at_rest(headers: Iterable[tuple[str, str | bytes | None]]) -> bool:
+    """Whether a state record says that nothing is owed and nobody wants to be woken, as of most sites it does.
+
+    Cheap: `read_headers` is for all others, and for records that do not say.
+    """
+    owes = None
+    for name, value in headers:
+        if name == _DUE:
+            return False
+        if name == _OWES:
+            owes = value
+    return owes == b"0"
+
+
 def _at_ms(found: Mapping[str, str | bytes | None], name: str) -> int | None:
     value = found.get(name)
     if value is None:
@@ -157,11 +191,12 @@ def _at_ms(found: Mapping[str, str | bytes | None], name: str) -> int | None:
 class _Offsets(Struct, frozen=True, array_like=True):
     offsets: tuple[tuple[str, int, int], ...]
     released: bool = False
+    tasks: int | None = None
+    topic_ids: tuple[tuple[str, str], ...] = ()
 
 
 def _enveloped(value: object, version: int) -> bytes:
     body = _PACKER.encode(value)
-    # The version seeds the CRC: a damaged version byte is noticed too.
     return _ENVELOPE.pack(version, zlib.crc32(body, version)) + body
 
 
@@ -205,21 +240,20 @@ class _Reader(Generic[_Value]):
         self._unpacker = msgpack.Decoder(kind)
 
     def decode(self, value: bytes) -> _Value:
-        if len(value) <= _ENVELOPE.size:
+        if len(value) <= _BODY_AT:
             raise BadState(f"a {self._name} of {len(value)} bytes is cut short; restore the state topic.")
-        version, crc = _ENVELOPE.unpack_from(value)
+        version = value[0]
         if version not in _READABLE:
             raise BadState(
                 f"a {self._name} is of state version {version}; this program reads {_span(_READABLE)}. "
                 "Run a release that reads it."
             )
-        body = value[_ENVELOPE.size :]
-        if zlib.crc32(body, version) != crc:
+        if not is_whole(value):
             raise BadState(
                 f"a {self._name} is damaged: its checksum is not that of its bytes; restore the state topic."
             )
         try:
-            return self._unpacker.decode(body)
+            return self._unpacker.decode(value[_BODY_AT:])
         except (ValueError, RecursionError) as error:
             raise BadState(f"a {self._name} of state version {version} has another layout: {error}") from error
 

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,13 @@ def test_topics_are_planned_then_applied_then_there(broker: Broker, names: Topic
     assert len(planned.out.splitlines()) == len(asdict(names))
     assert applied.out == planned.out
     assert json.loads(again.out) == []
+
+
+def test_a_topic_that_is_made_later_fits_those_that_are_there(broker: Broker, names: TopicNames) -> None:
+    """Beside a state topic of two partitions `apply` makes a reroute topic of two, or nothing could start."""
+    make_topics(broker, replace(names, reroute="another-reroute-topic"), 2)
+    environ = {**topic_settings(names), "KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+    assert axle("topics", "apply", **environ).out == f"{names.reroute}: create with 2 partitions and 1 replicas.\n"
 
 
 def test_a_busy_port_is_one_line(broker: Broker, names: TopicNames) -> None:

@@ -51,7 +51,8 @@ from tests.core.world import (
 SOURCE = Source("in", 0, 99)
 PAST: Schedule = ((T0 - 2 * HOUR_MS, T0 - HOUR_MS),)
 ELSEWHERE = replace(RULES, onboarding_elsewhere=True)
-TIMES = (T0 - HOUR_MS, at(0.3), GUIDE_SCHEDULE[-1][1] + 1, T0 + 25 * HOUR_MS)
+_END_MS = GUIDE_SCHEDULE[-1][1]
+TIMES = (T0 - HOUR_MS, at(0.3), _END_MS - RULES.pause_min_ms, _END_MS + 1, T0 + 25 * HOUR_MS)
 
 
 State = tuple[str, Site, Rules]

@@ -7,6 +7,7 @@ from processor.core.events import BoostAction, PlugIn, UserBoost
 from processor.core.intents import Offboard
 from processor.core.outputs import Alarm, ModifiedSchedule, Result, Status
 from processor.core.site import Stamp
+from processor.core.turn import NEWCOMER_AHEAD_MS
 from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, RULES, T0, World, at, consented, results_of
 
 THREE = replace(RULES, questions_at_once_max=3, question_every_ms=10_000)
@@ -139,7 +140,8 @@ def test_records_of_a_charger_too_many_have_rising_revisions() -> None:
     for now_ms in (at(0.1), at(0.1), at(0)):
         event = PlugIn("e", at(-0.1), world.source(), "home-1", "c-3", GUIDE_SCHEDULE)
         world.tell(event, now_ms)
-    assert [record.revision for record in world.records[-3:]] == [at(0.1), at(0.1) + 1, at(0.1) + 2]
+    first = at(0.1) + NEWCOMER_AHEAD_MS
+    assert [record.revision for record in world.records[-3:]] == [first, first + 1, first + 2]
 
 
 def test_a_consent_that_a_charger_too_many_brings_is_the_households() -> None:

@@ -15,6 +15,7 @@ from processor.core.site import (
     consent_state,
     gives_up_at_ms,
     halted,
+    has_left,
     is_live,
     may_enrol,
     requested,
@@ -61,9 +62,17 @@ def test_a_charger_may_be_enrolled_once_for_each_consent() -> None:
     given = Site("home-1", consent=stamp(5))
     assert may_enrol(given, charger)
     assert not may_enrol(Site("home-1", consent=stamp(5), withdrawal=stamp(5)), charger)
-    for removed_at, allowed in ((4, True), (5, False), (6, False)):
-        removed = Charger("c-1", removed=stamp(removed_at))
+    for removed_at, plugged_at, allowed in (
+        (4, 5, True),
+        (4, 4, False),
+        (4, None, False),
+        (5, 6, False),
+        (6, 7, False),
+    ):
+        plugged = None if plugged_at is None else stamp(plugged_at)
+        removed = Charger("c-1", removed=stamp(removed_at), plugged=plugged)
         assert taken_away(given, removed) is not allowed
+        assert has_left(given, removed) is not allowed
         assert may_enrol(given, removed) is allowed
     assert not may_enrol(given, Charger("c-1", consent_used_at_ms=5))
     assert may_enrol(given, Charger("c-1", consent_used_at_ms=4))

@@ -132,6 +132,7 @@ def test_withdrawal_while_an_answer_is_lost() -> None:
         21:00:06 Axle finds nothing | no c-1 is there
             owes look up c-1 at 21:01:05
         21:01:05 Axle finds it | c-1, at meter ...0123
+            says home-1 WITHDRAWN (c-1 LEAVING)
             owes offboard home-1
         21:01:06 Axle offboards | home-1 is gone
             says home-1 WITHDRAWN (c-1 REMOVED)

@@ -14,7 +14,7 @@ from processor.core.events import (
 )
 from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
 from processor.core.site import Asker, Charger, Site
-from processor.core.turn import Turn, asker_of, kind_of
+from processor.core.turn import NEWCOMER_AHEAD_MS, Turn, asker_of, kind_of
 from tests.core.world import ENROLMENT, GUIDE_SCHEDULE, NIGHT, RULES, T0, World, at
 
 SOURCE = Source("in", 0, 7)
@@ -48,8 +48,13 @@ def test_every_input_is_known_by_its_topic(
 
 
 def test_revisions_follow_the_clock_and_never_fall() -> None:
-    """The first is the time of the decision; a clock that stands or goes back still gives a higher one."""
-    for last, now_ms, revision in ((None, T0, T0), (T0 - 5, T0, T0), (T0, T0, T0 + 1), (T0 + 9, T0, T0 + 10)):
+    """The first is a second ahead of the decision; a clock that stands or goes back still gives a higher one."""
+    for last, now_ms, revision in (
+        (None, T0, T0 + NEWCOMER_AHEAD_MS),
+        (T0 - 5, T0, T0),
+        (T0, T0, T0 + 1),
+        (T0 + 9, T0, T0 + 10),
+    ):
         turn = turn_of(Charger("c-1", revision=last), now_ms)
         assert turn.publish(ASKER, Status.REQUESTED, "Because.") == revision
         record = turn.outputs[0]

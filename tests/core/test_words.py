@@ -10,7 +10,17 @@ from processor.core.decide import decide
 from processor.core.outputs import Alarm, ModifiedSchedule, Outcome, Status
 from processor.core.site import Site
 from tests.core.table import PAIRS, TIMES
-from tests.core.world import GUIDE_PAUSE, GUIDE_SCHEDULE, RULES, World, at, two_chargers
+from tests.core.world import (
+    ENROLMENT,
+    GUIDE_PAUSE,
+    GUIDE_SCHEDULE,
+    RULES,
+    T0,
+    World,
+    at,
+    consented,
+    two_chargers,
+)
 
 REASONS = {
     (Status.EXPIRED, "Nothing of the schedule lies ahead."),
@@ -20,10 +30,12 @@ REASONS = {
     (Status.FALLBACK, "Axle could not read our question; the driver's wish stays in force."),
     (Status.FALLBACK, "Axle did not answer in time; the driver's wish stays in force."),
     (Status.FALLBACK, "Axle never answered our onboarding; the driver's wish stays."),
+    (Status.FALLBACK, "Too little of the session is left for a pause; the driver's wish is in force."),
     (Status.FALLBACK, "The driver's newest action could not be understood; all pauses are lifted."),
     (Status.MODIFIED, "Axle pauses charging for 60 minutes in all; the rest is as the driver wishes."),
     (Status.NOT_ENROLLED, "Axle does not manage this charger; the driver's wish is in force."),
     (Status.NOT_ENROLLED, "Axle holds no consent for this site; the driver's wish is in force."),
+    (Status.NOT_ENROLLED, "The consent to ask Axle with was withdrawn; no pauses."),
     (Status.REJECTED, "Axle's answer broke a rule; the driver's wish stays in force."),
     (Status.REQUESTED, "The driver's wish is in force; Axle is being asked."),
     (Status.UNCHANGED, "Axle changed nothing; the driver's wish is in force."),
@@ -41,6 +53,7 @@ ALARMS = {
     ("charger_conflict", "CONFLICT"),
     ("consent_missing_at_axle", "403"),
     ("event_budget_spent", "questions"),
+    ("look_up_refused", "403"),
     ("offboarding_refused", "400"),
     ("offboarding_refused", "403"),
     ("our_request_invalid", "onboard"),
@@ -67,8 +80,17 @@ def test_the_reasons_are_these() -> None:
     trimmed.now_ms = at(3)
     trimmed.answer(((at(3), at(3, 5)),))
     given_up.wake(GUIDE_SCHEDULE[-1][1] - RULES.pause_min_ms)
-    others = {(world.last.status, world.last.reason) for world in (paused, trimmed, given_up)}
-    assert (len(others), found | others) == (3, REASONS)
+    others = {(world.last.status, world.last.reason) for world in (paused, trimmed, given_up, consent_lost())}
+    assert (len(others), found | others) == (4, REASONS)
+
+
+def consent_lost() -> World:
+    """A charger was to join with a consent that was withdrawn, while another one brought a newer consent."""
+    world = World().settled()
+    world.plug_in(T0 + 1, enrolment=ENROLMENT, charger="c-2")
+    world.plug_in(at(0.2), enrolment=consented(at(0.2)))
+    world.withdraw(at(0.1))
+    return world
 
 
 def test_the_alarms_are_these() -> None:

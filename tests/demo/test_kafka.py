@@ -16,16 +16,26 @@ import pytest
 from confluent_kafka import Producer
 
 from processor.demo.kafka import MOCK_PARTITIONS, Broker, BrokerFailed, EmbeddedKafka, make_topics, start_broker
+from processor.demo.kafka_cluster import NODES, EmbeddedCluster
 from processor.demo.kafka_parts import fetch_jars, find_java, java_candidates
 from processor.shell.topics import TopicNames
 from tests.broker import produce, read_committed
 
 CALLER = """
-import sys, time
+import time
 from processor.demo.kafka import EmbeddedKafka
 broker = EmbeddedKafka()
 broker.start()
-print(broker.pid, broker.bootstrap_servers, broker.folder, flush=True)
+print(broker.folder, broker.pid, broker.bootstrap_servers, flush=True)
+time.sleep(60)
+"""
+CALLER_OF_THREE = """
+import time
+from processor.demo.kafka_cluster import EmbeddedCluster
+cluster = EmbeddedCluster()
+cluster.start_all()
+addresses = cluster.bootstrap_servers.split(",")
+print(cluster.folder, *(word for two in zip(cluster.running.values(), addresses) for word in two), flush=True)
 time.sleep(60)
 """
 
@@ -120,16 +130,45 @@ def test_data_and_address_outlive_a_power_cut() -> None:
     assert not folder.exists()
 
 
-def test_nothing_outlives_a_caller_that_crashes() -> None:
-    """When the program that started a broker is killed, the broker, its port and its folder go with it."""
-    caller = subprocess.Popen([sys.executable, "-c", CALLER], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("program", [CALLER, CALLER_OF_THREE], ids=["one node", "three nodes"])
+def test_nothing_outlives_a_caller_that_crashes(program: str) -> None:
+    """When the program that started brokers is killed, the brokers, their ports and their folder go with it."""
+    caller = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     try:
         assert caller.stdout is not None
-        pid, address, folder = caller.stdout.readline().split()
+        folder, *words = caller.stdout.readline().split()
     finally:
         caller.kill()
         caller.communicate()
-    wait_until(lambda: is_gone(int(pid), address) and not Path(folder).exists())
+    brokers = list(zip(map(int, words[::2]), words[1::2], strict=True))
+    assert brokers
+    wait_until(lambda: all(is_gone(*broker) for broker in brokers) and not Path(folder).exists())
+
+
+def test_a_cluster_goes_on_without_any_one_node() -> None:
+    """With a node killed, records are still acknowledged by two; it comes back at its address, in sync with all."""
+    with EmbeddedCluster() as cluster:
+        names = TopicNames()
+        make_topics(cluster, names, 1)
+        address, pids = cluster.bootstrap_servers, dict(cluster.running)
+        victim = cluster.leader_of(names.plug_in, 0)
+        assert {cluster.controller(), cluster.transaction_coordinator("any")} <= set(NODES)
+        cluster.kill(victim)
+        assert cluster.running.keys() == set(NODES) - {victim}
+        with pytest.raises(BrokerFailed, match=f"not whole: node {victim} is away"):
+            cluster.wait_healthy(0.1)
+        produce(address, names.plug_in, [("site", "while it was away", None)], timeout_seconds=30)
+        assert cluster.leader_of(names.plug_in, 0) != victim
+        cluster.start(victim)
+        cluster.wait_healthy()
+        assert cluster.bootstrap_servers == address
+        seen = read_committed(address, names.plug_in, until=1)
+        assert [message.value() for message in seen] == [b"while it was away"]
+        folder = cluster.folder
+        pids |= {len(pids) + node: pid for node, pid in cluster.running.items()}
+    assert all(is_gone(pid, own) for pid, own in zip(pids.values(), address.split(",") * 2, strict=True))
+    assert folder is not None
+    assert not folder.exists()
 
 
 def test_a_given_folder_is_kept(tmp_path: Path) -> None:

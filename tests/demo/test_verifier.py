@@ -286,6 +286,15 @@ def test_a_new_consent_allows_pauses_again() -> None:
     assert verify(tale.history).findings == ()
 
 
+def test_a_pause_may_be_lifted_by_another_record_of_the_round() -> None:
+    """An action that was not understood may be told of a moment before the record of its round that lifts the pause."""
+    tale = right_tale()
+    strange = tale.boost("strange", 900, BoostAction.UNKNOWN, None, twist=Twist.UNKNOWN)
+    tale.settle(strange, Result.UNKNOWN_ACTION, 1010)
+    tale.history.settled[-1] = replace(tale.history.settled[-1], appended_ms=T0 + 1006)
+    assert verify(tale.history).findings == ()
+
+
 def test_a_disconnected_charger_must_be_gone() -> None:
     """A charger that left alone is proved by its own removal, and found where Axle still has it."""
     tale = right_tale()

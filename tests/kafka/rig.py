@@ -80,9 +80,9 @@ class Running:
 
 @dataclass
 class Simulator:
-    """A running `axle-sim`."""
+    """A running `axle-sim`: its process, and where it listens."""
 
-    running: Running
+    running: object
     url: str
 
     def put_faults(self, rules: list[dict[str, object]]) -> None:

@@ -13,6 +13,7 @@ from processor.core.site import Site
 from processor.shell.axle_client import Retry
 from processor.shell.clock import SystemClock
 from processor.shell.desk import Desk, Lane
+from processor.shell.governor import Governor
 from processor.shell.metrics import Metrics
 from tests.shell.parts import boost, plug_in, until
 
@@ -59,8 +60,10 @@ def waits(seconds: float) -> Callable[[float, float], float]:
 class Bench:
     """A desk with its surroundings: committed sites, a caller, and a list of what it reported."""
 
-    def __init__(self, calls_max: int = 10, wait: Callable[[float, float], float] | None = None) -> None:
-        self.axle = Axle()
+    def __init__(
+        self, calls_max: int = 10, wait: Callable[[float, float], float] | None = None, axle: Axle | None = None
+    ) -> None:
+        self.axle = axle or Axle()
         self.clock = SteppingClock()
         self.rules = Rules(look_up_delays_ms=(0, 60, 120))
         self.sites: dict[str, Site] = {}
@@ -74,7 +77,7 @@ class Bench:
             wait or waits(0),
             self.rules,
             self.metrics,
-            calls_max,
+            Governor(calls_max, wait or waits(0)),
         )
 
     def fold(self, *events: Event) -> Site:

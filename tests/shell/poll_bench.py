@@ -1,14 +1,16 @@
 """Poll threads on a real broker, and a listener that keeps what they told."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 from processor.demo.kafka import Broker
-from processor.shell.consumer import PollThread, consumer_config
+from processor.shell.consumer import PollThread
 from processor.shell.leases import Lease, Leases
+from processor.shell.log_ends import LogEnds
+from processor.shell.protocol import Spoken, consumer_config
 from processor.shell.records import Partition, Record
 from processor.shell.topics import TopicNames
 
@@ -29,14 +31,16 @@ class Ears:
 
     assigned: list[Partition] = field(default_factory=list)
     gone: list[Partition] = field(default_factory=list)
+    ends: list[Mapping[int, int]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
     def on_assigned(self, partitions: list[Partition]) -> None:
         self.assigned += partitions
 
-    def on_gone(self, partitions: list[Partition]) -> None:
+    def on_gone(self, partitions: list[Partition], ends: Mapping[int, int]) -> None:
         self.gone += partitions
+        self.ends.append(ends)
 
     def on_records(self, records: list[Record]) -> None:
         self.records += records
@@ -48,17 +52,26 @@ class Ears:
 class Poller:
     """One poll thread with its leases."""
 
-    def __init__(self, broker: Broker, topics: TopicNames, **config: Any) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        topics: TopicNames,
+        protocol: Spoken = "classic",
+        ends: LogEnds | None = None,
+        **config: Any,
+    ) -> None:
         self.leases = Leases()
         self.ears = Ears()
         settings = {
             "bootstrap.servers": broker.bootstrap_servers,
-            **consumer_config(f"{topics.state}.group", None, 6000),
+            **consumer_config(f"{topics.state}.group", None, 6000, protocol),
             "fetch.wait.max.ms": 20,
-            "heartbeat.interval.ms": 200,
+            **({"heartbeat.interval.ms": 200} if protocol == "classic" else {}),
             **config,
         }
-        self.poll = PollThread(settings, [topics.plug_in, topics.reroute], self.leases, self.ears)
+        read = [topics.plug_in, topics.reroute]
+        ends = ends or LogEnds({"bootstrap.servers": broker.bootstrap_servers}, topics.state)
+        self.poll = PollThread(settings, read, self.leases, self.ears, ends, read)
 
     def join(self, partitions: int) -> "Poller":
         """Start, and return when so many partitions came."""

@@ -13,6 +13,7 @@ from processor.core.events import Found, LookedUp, Offboarded, ScheduleAnswered
 from processor.core.intents import AskSchedule, LookUp, Offboard, Remove
 from processor.core.schedule import HOUR_MS
 from processor.shell.axle_client import BODY_BYTES_MAX, SIGN_IN_AGAIN_SECONDS, AxleAccount, AxleClient, Retry
+from processor.shell.governor import Verdict
 from processor.shell.metrics import Metrics
 from tests.shell.parts import NOW_MS, HandClock
 
@@ -298,7 +299,7 @@ async def test_axle_says_when_to_come_back(value: str | None, seconds: float) ->
     """Retry-After is understood as seconds and as a date, within 0 to 300 s; nonsense is no wish."""
     headers = {} if value is None else {"retry-after": value}
     answer = await Axle(always(429, headers=headers)).client().perform(ASK)
-    assert answer == Retry("Axle answered schedule with 429: too many calls; slowing down.", seconds)
+    assert answer == Retry("Axle answered schedule with 429: too many calls; slowing down.", seconds, Verdict.BUSY)
 
 
 async def test_a_look_up_is_two_readings() -> None:

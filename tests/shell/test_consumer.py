@@ -7,18 +7,22 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined] # not in its stubs
 
 from processor.demo.kafka import Broker
 from processor.shell.consumer import BACKLOG_RECORDS_MAX, TAKE_MAX
+from processor.shell.log_ends import LogEnds
 from processor.shell.partition import murmur2
+from processor.shell.protocol import Spoken
 from processor.shell.records import KafkaRefused, Partition
 from processor.shell.topics import TopicNames
 from tests.broker import produce
 from tests.shell.changelog import few_topics
 from tests.shell.poll_bench import SECONDS, Poller, wait_for
 
+LIVES = 30
 Made = Callable[..., Poller]
+BOTH = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 
 
 @pytest.fixture
@@ -28,12 +32,18 @@ def topics(broker: Broker) -> TopicNames:
 
 
 @pytest.fixture
-def poller(broker: Broker, topics: TopicNames) -> Iterator[Made]:
+def protocol() -> Spoken:
+    """The group protocol; a test that holds for both asks for each."""
+    return "classic"
+
+
+@pytest.fixture
+def poller(broker: Broker, topics: TopicNames, protocol: Spoken) -> Iterator[Made]:
     """Makes poll threads, and ends them."""
     made: list[Poller] = []
 
     def make(**config: Any) -> Poller:
-        made.append(Poller(broker, topics, **config))
+        made.append(Poller(broker, topics, protocol, **config))
         return made[-1]
 
     yield make
@@ -56,6 +66,7 @@ def source(broker: Broker, topics: TopicNames, write: Callable[[int], None]) -> 
     return (topics.plug_in, (murmur2(b"k") & 0x7FFFFFFF) % 2)
 
 
+@BOTH
 def test_nothing_is_delivered_before_it_is_asked_for(poller: Made, source: Partition) -> None:
     """Partitions come with a lease and a membership, and stay still until their start is named."""
     one = poller().join(4)
@@ -100,6 +111,7 @@ def test_a_topic_that_lost_its_first_records_is_read_as_any_other(
         assert one.poll.stop(SECONDS)
 
 
+@BOTH
 def test_a_start_that_comes_too_late_is_not_taken(poller: Made, source: Partition) -> None:
     """A take-over that began under a lease that is closed by now starts nothing, even where a new lease is open."""
     one = poller().join(4)
@@ -142,6 +154,107 @@ def test_members_share_by_task_and_what_goes_is_closed(poller: Made, topics: Top
     assert {topic for topic, _ in other.ears.assigned} == {topics.plug_in, topics.reroute}
 
 
+@pytest.mark.parametrize("protocol", ["consumer"])
+def test_what_stays_is_not_touched(poller: Made, topics: TopicNames) -> None:
+    """Under the newer protocol a member that joins takes its share, and the rest keeps its leases and its reading."""
+    one = poller().join(4)
+    before = {partition: one.lease(partition) for partition in one.ears.assigned}
+    assert one.begin(dict.fromkeys(before, 0))
+    other = poller().join(2)
+    stays = [partition for partition in before if partition not in other.ears.assigned]
+    assert (len(stays), sorted(one.ears.gone)) == (2, sorted(other.ears.assigned))
+    assert all(one.lease(partition) is before[partition] for partition in stays)
+    assert not any(before[partition].is_open for partition in one.ears.gone)
+    assert len(one.ears.assigned) == 4
+    assert other.poll.stop(SECONDS)
+    wait_for(lambda: len(one.ears.assigned) == 6)
+    assert all(one.lease(partition) is before[partition] for partition in stays)
+
+
+@pytest.mark.parametrize("protocol", ["consumer"])
+def test_what_belongs_to_one_task_comes_and_goes_together(poller: Made, broker: Broker, topics: TopicNames) -> None:
+    """When a topic grows and only one of a task's partitions moves, the other one goes and comes back, newly leased."""
+    members = [poller().join(4), poller().join(2)]
+    wait_for(lambda: len(members[0].ears.gone) == 2)
+    leases = {p: one.lease(p) for one in members for p in one.ears.assigned if p not in one.ears.gone}
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topics.plug_in, 3)])[topics.plug_in].result(10)
+    moved, stayed = (topics.plug_in, 1), (topics.reroute, 1)
+    wait_for(lambda: not leases[moved].is_open)
+    owner = next(one for one in members if one.ears.assigned.count(stayed) == 2)
+    assert owner.ears.gone[-2:] == [moved, stayed]
+    assert not leases[stayed].is_open
+    assert owner.lease(stayed).is_open
+    untouched = [leases[topics.plug_in, 0], leases[topics.reroute, 0]]
+    wait_for(lambda: sum(len(set(one.ears.assigned)) for one in members) >= 8)
+    assert any(lease.is_open for lease in untouched)
+
+
+@BOTH
+def test_a_start_a_stop_and_a_record_at_the_same_moment_skip_nothing(
+    poller: Made, source: Partition, write: Callable[[int], None]
+) -> None:
+    """Over 30 short lives of a reader, with records written at any moment, each is handed over once, in order."""
+    read: list[int] = []
+    ended = threading.Event()
+    written = [1]
+
+    def keep_writing() -> None:
+        while not ended.wait(0.02):
+            write(3)
+            written[0] += 3
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    try:
+        for life in range(LIVES):
+            one = poller().join(4)
+            assert one.begin({source: len(read)})
+            if life % 3:
+                one.read(1)
+            assert one.poll.stop(SECONDS)
+            read += [record.offset for record in one.ears.records]
+            assert read == list(range(len(read)))
+    finally:
+        ended.set()
+        writer.join(SECONDS)
+    last = poller().join(4)
+    assert last.begin({source: len(read)})
+    last.read(written[0] - len(read))
+    assert read + [record.offset for record in last.ears.records] == list(range(written[0]))
+
+
+def test_an_assignment_that_cannot_be_placed_is_a_sentence(poller: Made, broker: Broker, topics: TopicNames) -> None:
+    """When nobody tells where the partitions begin, the thread ends in time, says so, and holds no lease."""
+    nobody = LogEnds({"bootstrap.servers": "127.0.0.1:1"}, topics.state, first_seconds=0.5)
+    one = poller(ends=nobody)
+    one.poll.start()
+    wait_for(lambda: one.ears.failures)
+    assert isinstance(one.ears.failures[0], KafkaRefused)
+    assert "the brokers did not tell within 0.5 s where" in str(one.ears.failures[0])
+    assert "and 3 more partitions" in str(one.ears.failures[0])
+    assert one.leases.current(topics.plug_in, 0) is None
+    assert one.ears.assigned == []
+
+
+def test_what_may_come_back_is_told_with_the_end_of_its_changelog(broker: Broker, poller: Made) -> None:
+    """A rebalance of the classic protocol says where the changelogs ended; an orderly end does not."""
+    topics = few_topics(broker, "plug_in", "reroute", "state")
+    one = Poller(broker, topics)
+    try:
+        one.join(4)
+        other = Poller(broker, topics)
+        try:
+            other.join(2)
+            assert one.ears.ends == [{0: 0, 1: 0}]
+        finally:
+            assert other.poll.stop(SECONDS)
+        assert other.ears.ends == [{}]
+    finally:
+        assert one.poll.stop(SECONDS)
+
+
+@BOTH
 def test_a_partition_does_not_go_while_its_transaction_runs(poller: Made, source: Partition) -> None:
     """A rebalance waits for the transaction that holds a lease, and takes the partition when it has ended."""
     one = poller().join(4)
@@ -213,6 +326,7 @@ def test_who_waits_for_a_thread_that_ended_hears_of_it(poller: Made) -> None:
         one.poll.call(lambda _: None).result(SECONDS)
 
 
+@BOTH
 def test_stopping_closes_all_leases(poller: Made) -> None:
     """An orderly end gives everything back."""
     one = poller().join(4)

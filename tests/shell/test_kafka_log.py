@@ -3,10 +3,12 @@
 import logging
 from time import monotonic
 
+import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from processor.shell.kafka_log import QUIET_SECONDS, librdkafka_logger
+from processor.shell.kafka_errors import Rebuilt
+from processor.shell.kafka_log import QUIET_SECONDS, broken_connection, librdkafka_logger, refused_topic
 
 
 class FakeClock:
@@ -72,3 +74,33 @@ def test_a_broker_that_is_away_costs_one_line_a_kind() -> None:
             producer.poll(0.05)
     kinds = [line["event"].split()[0] for line in said]
     assert len(kinds) == len(set(kinds)) >= 1
+
+
+COORDINATOR = "[rdkafka#producer-1] [thrd:TxnCoordinator]: TxnCoordinator: 127.0.0.1:9092: "
+BROKER = "[rdkafka#producer-1] [thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: "
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (f"FAIL {COORDINATOR}Disconnected: connection closed by peer (after 2ms)", Rebuilt.COORDINATOR_CONNECTION),
+        (f"REQTMOUT {COORDINATOR}Timed out EndTxnRequest in flight (after 5004ms)", Rebuilt.COORDINATOR_CONNECTION),
+        (f"FAIL {COORDINATOR}1 request(s) timed out: disconnect (average rtt 7ms)", Rebuilt.COORDINATOR_CONNECTION),
+        (f"FAIL {BROKER}Disconnected: connection reset by peer (after 9ms in state UP)", Rebuilt.BROKER_CONNECTION),
+        (f"REQTMOUT {BROKER}Timed out TxnOffsetCommitRequest in flight", Rebuilt.BROKER_CONNECTION),
+        (f"FAIL {BROKER}Connect to ipv4#127.0.0.1:9092 failed: Connection refused (after 0ms)", None),
+        (f"FAIL {COORDINATOR}Failed to resolve 'kafka:9092': Name or service not known", None),
+        (f"GETPID {COORDINATOR}Failed to acquire transactional PID from broker", None),
+        ("TXNERR [rdkafka#producer-1] [thrd:main]: Current transaction failed in state InTransaction", None),
+    ],
+)
+def test_a_broken_connection_is_told_by_its_line(line: str, reason: Rebuilt | None) -> None:
+    """What was under way on a connection that broke may still arrive; on one that never came up nothing was."""
+    assert broken_connection(line) is reason
+
+
+def test_a_topic_that_was_refused_is_told_by_its_line() -> None:
+    """The line of the topic that could not join a transaction names it; other lines name none."""
+    line = 'ADDPARTS [rdkafka#producer-1] [thrd:main]: TxnCoordinator/1: Failed to add partition "a.topic" [0] to'
+    assert refused_topic(f"{line} transaction: Broker: Topic authorization failed") == "a.topic"
+    assert refused_topic(f"FAIL {COORDINATOR}Disconnected") is None

@@ -89,3 +89,16 @@ def _wait_until_closed(leases: Leases) -> None:
             return
         deadline.wait(0.005)
     raise AssertionError("the lease was not closed in time")
+
+
+def test_nobody_looks_while_a_transaction_outlives_its_lease() -> None:
+    """Who takes a partition over waits for a transaction of its own past, and only for one of that partition."""
+    leases = Leases()
+    old = leases.open(*ONE)
+    assert leases.wait_until_free([ONE], 0)
+    with leases.hold({old}):
+        assert leases.wait_until_free([ONE], 0), "its lease is open: it is work like any other"
+        leases.open(*ONE)
+        assert not leases.wait_until_free([ONE], 0)
+        assert leases.wait_until_free([OTHER], 0)
+    assert leases.wait_until_free([ONE], 0)

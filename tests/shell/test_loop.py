@@ -11,6 +11,7 @@ from processor.core.events import Onboarded
 from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.shell.desk import Desk
+from processor.shell.governor import Governor
 from processor.shell.leases import Leases
 from processor.shell.loop import LOSSES_MAX, Loop
 from processor.shell.metrics import Metrics
@@ -35,6 +36,8 @@ class MemoryLog:
         self.leases = Leases()
         self.lease = self.leases.open(*REROUTE)
         self.ready = [TASK]
+        self.unclaimed: list[int] = []
+        self.is_away = False
         self.offsets: dict[Partition, int] = {REROUTE: 0, PLUGS: 0}
         self.on_commit: Callable[[list[Part]], set[int]] = lambda parts: set(range(len(parts)))
         self.commits = self.opened = self.retakes = 0
@@ -55,7 +58,7 @@ class MemoryLog:
         self.settled_bytes += size_bytes
 
     def anchor(self, task: int) -> Any:
-        return (REROUTE, self.offsets[REROUTE], self.lease) if task == TASK else None
+        return (REROUTE, self.offsets[REROUTE], self.lease) if task == TASK and not self.is_away else None
 
     def positions(self, task: int) -> dict[Partition, int]:
         return self.offsets if task == TASK else {}
@@ -63,6 +66,10 @@ class MemoryLog:
     def advance(self, task: int, offsets: dict[Partition, int]) -> None:
         assert task == TASK
         self.offsets.update(offsets)
+        self.unclaimed.clear()
+
+    def keeps(self, task: int) -> bool:
+        return task in self.ready
 
     async def retake(self) -> None:
         self.retakes += 1
@@ -80,7 +87,16 @@ class Bench:
         outbox = Outbox(NAMES, CODEC, rules, "/test")
         log: Any = self.log
         self.loop = Loop(self.clock, rules, self.store, intake(), outbox, log, metrics, self.watched.append)
-        self.desk = Desk(self.axle, self.store.get, self.loop.hear, self.clock, waits(0), rules, metrics, 10)
+        self.desk = Desk(
+            self.axle,
+            self.store.get,
+            self.loop.hear,
+            self.clock,
+            waits(0),
+            rules,
+            metrics,
+            Governor(10, waits(0)),
+        )
         self.loop.attach(log, log, self.desk)
         self.sent = self.sent_bytes = 0
 
@@ -249,3 +265,44 @@ async def test_a_failure_at_the_end_waits_for_no_call(bench: Bench) -> None:
     bench.loop.on_failure(ValueError("cannot go on"))
     await asyncio.wait_for(draining, 3)
     assert bench.desk.in_flight == 1
+
+
+async def test_an_answer_for_a_task_that_may_come_back_waits_for_it(bench: Bench) -> None:
+    """What Axle said while a task was away is settled when it is back, and the lane goes on."""
+    bench.send(*bench.wishes(1))
+    running = asyncio.create_task(bench.loop.run())
+    await until(lambda: bench.axle.calls)
+    bench.log.is_away = True
+    commits, turns = bench.log.commits, bench.loop.turns
+    bench.axle.end(0, Onboarded("s-1", "c-1", "as", "aa"))
+    await until(lambda: bench.loop.turns > turns)
+    assert bench.log.commits == commits
+    bench.log.is_away = False
+    bench.loop.nudge()
+    await until(lambda: len(bench.axle.calls) == 2)
+    assert [part.answered for part in bench.watched if part.answered] == [[("s-1", None)]]
+    bench.loop.stop()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_an_answer_whose_part_lost_its_lease_is_settled_with_the_next_one(bench: Bench) -> None:
+    """A rebalance between an answer and its commit loses nothing that was heard, while the task is kept."""
+    bench.send(*bench.wishes(1))
+    running = asyncio.create_task(bench.loop.run())
+    await until(lambda: bench.axle.calls)
+    commits = bench.log.commits
+    bench.log.on_commit = lambda parts: set() if bench.log.commits == commits + 1 else set(range(len(parts)))
+    bench.axle.end(0, Onboarded("s-1", "c-1", "as", "aa"))
+    await until(lambda: len(bench.axle.calls) == 2)
+    assert bench.log.commits >= commits + 2
+    assert [part.answered for part in bench.watched if part.answered] == [[("s-1", None)]]
+    bench.loop.stop()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_a_task_is_claimed_by_a_checkpoint_of_its_own(bench: Bench) -> None:
+    """A task whose last word is its predecessor's gets a checkpoint, though nothing happened to it."""
+    bench.log.unclaimed = [TASK]
+    bench.loop.nudge()
+    await run_until(bench, lambda: bench.log.commits)
+    assert [(part.task, len(part.produces)) for part in bench.watched] == [(TASK, 1)]

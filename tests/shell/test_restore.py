@@ -20,8 +20,8 @@ from processor.demo.kafka import Broker
 from processor.shell.leases import Lease
 from processor.shell.outbox import Outbox
 from processor.shell.partition import task_of
-from processor.shell.records import Part, Partition, RestoreFailed
-from processor.shell.restore import RestoreCancelled, Restored, Restorer, input_offsets, start_offsets
+from processor.shell.records import Part, Partition, RestoreCancelled, RestoreFailed
+from processor.shell.restore import Restored, Restorer, input_offsets, start_offsets
 from processor.shell.round import Round
 from processor.shell.store import Store
 from processor.shell.topics import TopicNames
@@ -50,6 +50,11 @@ class Wanted:
         while self.asked < goal:
             assert time.monotonic() < deadline, "nobody asks any more"
             threading.Event().wait(0.01)
+
+
+def resting(site_id: str) -> Site:
+    """A site of which nothing is owed."""
+    return Site(site_id, Stamp(NOW_MS, "e"))
 
 
 class Bench:
@@ -117,6 +122,15 @@ def test_what_was_committed_is_restored_with_its_marks(bench: Bench) -> None:
     assert start_offsets(restored) == {(bench.topics.plug_in, 0): 4, (bench.topics.reroute, 0): 0}
 
 
+def test_of_sites_that_rest_nothing_is_kept_but_their_state(bench: Bench) -> None:
+    """Only those that owe a call or want to be woken have marks, by what their newest record says."""
+    bench.writer.commit(0, home("s-1"), resting("s-2"), resting("s-3"), checkpoint={})
+    bench.writer.commit(0, resting("s-1"), home("s-3"))
+    restored = bench.restore()
+    assert sorted(restored.states) == ["s-1", "s-2", "s-3"]
+    assert {site_id: marks.due_at_ms for site_id, marks in restored.marks.items()} == {"s-3": DUE_MS}
+
+
 def test_an_erased_site_stays_erased(bench: Bench) -> None:
     """A site whose newest record has no value is not there."""
     bench.writer.commit(0, home("s-1"), home("s-2"), checkpoint={})
@@ -170,9 +184,8 @@ def test_a_household_stays_erased_through_a_restart_and_a_replay(bench: Bench) -
 
     restored = bench.restore()
     key = erased_key("s-1", owner.rules.secret)
-    assert (list(restored.states), list(restored.marks)) == ([key], [key])
+    assert (list(restored.states), restored.marks) == ([key], {})
     assert not any(trace in restored.states[key] for trace in (b"s-1", b"c-1", b"axle", b"p-1", b"x-1"))
-    assert (restored.marks[key].owes, restored.marks[key].withdrawn_since_ms) == (False, NOW_MS + 1)
 
     successor = Owner(bench)
     successor.store.take_over(0, restored.states, {})

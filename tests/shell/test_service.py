@@ -10,8 +10,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: 
 
 from processor.demo.kafka import Broker
 from processor.shell.axle_client import AxleAccount
+from processor.shell.contract import ConnectionWrong, KafkaUnreachable, TopicsUnfit
 from processor.shell.records import KafkaRefused, RestoreFailed
-from processor.shell.service import ConnectionWrong, KafkaUnreachable, Service, ServiceConfig, TopicsUnfit
+from processor.shell.service import Service, ServiceConfig
 from processor.shell.topics import TopicNames
 from tests.shell.changelog import set_offsets
 from tests.shell.parts import until
@@ -67,7 +68,12 @@ async def test_a_member_without_tasks_is_ready_too(broker: Broker, topics: Topic
 
 async def test_a_producer_that_cannot_be_built_is_a_sentence(broker: Broker, topics: TopicNames) -> None:
     """What the brokers refuse at the start ends the run with their reason, and everything is shut down."""
-    asked = replace(config(broker, topics), transaction_timeout_ms=1_000_000_000, session_timeout_ms=1_000_000_001)
+    asked = replace(
+        config(broker, topics),
+        protocol="classic",
+        transaction_timeout_ms=1_000_000_000,
+        session_timeout_ms=1_000_000_001,
+    )
     with pytest.raises(KafkaRefused, match="does not let us begin transactions"):
         await asyncio.wait_for(service(asked).run(), 20)
 
@@ -79,15 +85,15 @@ async def test_a_state_that_is_gone_is_a_sentence(broker: Broker, topics: TopicN
         await asyncio.wait_for(service(config(broker, topics)).run(), 20)
 
 
-async def test_an_input_that_grows_is_told(broker: Broker, topics: TopicNames) -> None:
-    """Partitions that are added while we run are not left unread: the process ends and says why."""
+async def test_tasks_that_grow_are_refused(broker: Broker, topics: TopicNames) -> None:
+    """The number of tasks is fixed: a reroute topic that grows while we run ends the process with a sentence."""
     refreshing = replace(config(broker, topics), connection={"topic.metadata.refresh.interval.ms": "300"})
     one = service(refreshing)
     running = asyncio.create_task(one.run())
     await until(lambda: one.ready_tasks == [0, 1] or running.done(), 20)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-    await asyncio.to_thread(admin.create_partitions([NewPartitions(topics.plug_in, 3)])[topics.plug_in].result, 10)
-    with pytest.raises(RestoreFailed, match=r"plug-in.v1 \[2\] was given to us, but not the task 2: .*start again"):
+    await asyncio.to_thread(admin.create_partitions([NewPartitions(topics.reroute, 3)])[topics.reroute].result, 10)
+    with pytest.raises(RestoreFailed, match=r"reroute.v1 got more partitions: it has 3 or more, and 2 when we started"):
         await asyncio.wait_for(running, 30)
 
 

@@ -88,6 +88,17 @@ def test_each_site_is_woken_once_per_time_and_in_order() -> None:
     assert list(store.take_due(NOW_MS + 3, 2)) == []
 
 
+def test_the_wakes_of_all_tasks_come_in_one_order() -> None:
+    """Tasks are taken over one after the other with whatever wakes they have; a task taken anew has its new ones."""
+    store = Store(Rules())
+    store.take_over(0, {}, {f"s-{i}": NOW_MS + i for i in range(0, 200, 2)})
+    store.take_over(1, {}, {f"s-{i}": NOW_MS + i for i in range(199, 0, -2)})
+    store.drop(0)
+    store.take_over(0, {}, {f"s-{i}": NOW_MS + i for i in range(0, 100, 2)})
+    woken = [*range(100), *range(101, 200, 2)]
+    assert list(store.take_due(NOW_MS + 1_000, 1_000)) == [(i % 2, f"s-{i}") for i in woken]
+
+
 def test_a_new_state_moves_the_time() -> None:
     """A site is woken at the time that its newest state asks for, and not at all when it asks for none."""
     store = Store(Rules())
@@ -184,3 +195,16 @@ def test_damaged_bytes_of_an_erased_site_are_a_sentence() -> None:
     store.take_over(2, {KEY: b"\x01damaged bytes"}, {})
     with pytest.raises(RestoreFailed, match=r"task 2: the state of site s-1 cannot be used: .*damaged"):
         store.get(2, "s-1")
+
+
+def test_who_was_woken_for_a_round_that_never_was_is_woken_again() -> None:
+    """A wake that nothing came of is told again on request, one that was settled is not."""
+    store = Store(Rules())
+    store.take_over(0, {"s-1": encode_site(waiting("s-1")), "s-2": encode_site(waiting("s-2"))}, {"s-1": 1, "s-2": 1})
+    assert {site_id for _, site_id in store.take_due(2, 10)} == {"s-1", "s-2"}
+    merge(store, 0, waiting("s-2"))
+    store.wake_again(0, 3)
+    assert list(store.take_due(3, 10)) == [(0, "s-1")]
+    store.drop(0)
+    store.wake_again(0, 4)
+    assert list(store.take_due(DAY_MS, 10)) == []

@@ -1,150 +1,29 @@
 """The life of a task on a real broker: taken over whole, given up whole, and refused where its state is not sound."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined] # not in its stubs
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined] # not in its stubs
 
-from processor.core.decide import decide
-from processor.core.events import Answer
-from processor.core.intents import Intent
 from processor.core.rules import Rules
-from processor.core.site import Site
 from processor.demo.kafka import Broker
-from processor.shell.axle_client import Retry
-from processor.shell.clock import SystemClock
-from processor.shell.consumer import PollThread, consumer_config
-from processor.shell.desk import Desk
-from processor.shell.leases import Leases
-from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
-from processor.shell.records import Partition, Record, RestoreFailed
-from processor.shell.restore import Restorer
-from processor.shell.store import Store
-from processor.shell.tasks import Tasks
 from processor.shell.topics import TopicNames
 from tests.broker import produce
 from tests.shell.changelog import Writer, few_topics, home, set_offsets
-from tests.shell.parts import CODEC, plug_in, until
+from tests.shell.parts import CODEC, until
+from tests.shell.tasks_bench import HOLD_MS, Bench, owing, running
 
 pytestmark = pytest.mark.anyio
-HOLD_MS = 400
-
-
-@dataclass
-class Axle:
-    """A caller that keeps what it was asked, and never answers."""
-
-    calls: list[tuple[float, Intent]] = field(default_factory=list)
-
-    async def perform(self, intent: Intent) -> Answer | Retry:
-        self.calls.append((asyncio.get_running_loop().time(), intent))
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-class Bench:
-    """Tasks with everything that they stand on; it listens to its own poll thread as the loop does."""
-
-    def __init__(self, broker: Broker, topics: TopicNames) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.began_at = self.loop.time()
-        self.topics = topics
-        self.group = f"{topics.state}.group"
-        self.metrics = Metrics()
-        self.leases = Leases()
-        self.axle = Axle()
-        self.failures: list[Exception] = []
-        self.records: list[Record] = []
-        self.ready = 0
-        rules, clock = Rules(), SystemClock()
-        self.store = Store(rules)
-        connection: dict[str, str | int | float | bool] = {"bootstrap.servers": broker.bootstrap_servers}
-        inputs = [topics.plug_in, topics.user_boost, topics.reroute]
-        config = {**connection, **consumer_config(self.group, None, 6000)}
-        self.poll = PollThread(config, inputs, self.leases, self)
-        self.desk = Desk(self.axle, self.store.get, self._hear, clock, lambda *_: 0.0, rules, self.metrics, 10)
-        admin = AdminClient(connection)
-        counts = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=10).topics.items()}
-        own = [topic for topic in inputs if counts[topic] == counts[topics.reroute]]
-        # For one task, so that the tests need not look for sites that belong to it.
-        restorer = Restorer(connection, self.group, topics.state, 1, "earliest")
-        self.tasks = Tasks(
-            self.poll,
-            restorer,
-            self.leases,
-            self.store,
-            self.desk,
-            clock,
-            self.metrics,
-            own,
-            topics.reroute,
-            HOLD_MS,
-            self._nudge,
-            self.failures.append,
-        )
-
-    def on_assigned(self, partitions: list[Partition]) -> None:
-        self.loop.call_soon_threadsafe(self.tasks.take, partitions)
-
-    def on_gone(self, partitions: list[Partition]) -> None:
-        self.loop.call_soon_threadsafe(self.tasks.give_up, partitions)
-
-    def on_records(self, records: list[Record]) -> None:
-        self.records += records
-
-    def on_failure(self, error: Exception) -> None:
-        self.failures.append(error)
-
-    async def both_ready(self) -> None:
-        """Both tasks are at work."""
-        await until(lambda: self.ready >= 2 or self.failures, 20, "two tasks at work")
-        assert self.failures == []
-        assert self.tasks.ready == [0, 1]
-
-    async def failed(self) -> str:
-        """What the first failure says."""
-        await until(lambda: self.failures, 20, "a failure")
-        assert isinstance(self.failures[0], RestoreFailed)
-        return str(self.failures[0])
-
-    def inputs(self, task: int) -> list[Partition]:
-        return [(topic, task) for topic in (self.topics.plug_in, self.topics.user_boost, self.topics.reroute)]
-
-    def _nudge(self) -> None:
-        self.ready += 1
-
-    def _hear(self, *_: object) -> None:
-        raise AssertionError("nobody answered")
-
-
-@asynccontextmanager
-async def running(broker: Broker, topics: TopicNames) -> AsyncIterator[Bench]:
-    bench = Bench(broker, topics)
-    bench.poll.start()
-    try:
-        yield bench
-    finally:
-        assert await asyncio.to_thread(bench.poll.stop, 20)
-        await until(lambda: not bench.tasks.restoring)
-        bench.tasks.give_up(list(bench.tasks.assigned))
-        await until(lambda: bench.desk.in_flight == 0)
 
 
 @pytest.fixture
 def topics(broker: Broker) -> TopicNames:
     """The topics that these tasks stand on."""
     return few_topics(broker, "plug_in", "user_boost", "reroute", "state")
-
-
-def owing() -> Site:
-    """A home whose onboarding is owed."""
-    now_ms = SystemClock().now_ms()
-    return decide(Site("s-1"), plug_in("s-1", "c-1", at_ms=now_ms), now_ms, Rules()).site
 
 
 async def test_what_is_assigned_is_taken_over(broker: Broker, topics: TopicNames) -> None:
@@ -175,27 +54,36 @@ async def test_what_goes_is_forgotten_whole(broker: Broker, topics: TopicNames) 
     async with running(broker, topics) as bench:
         await bench.both_ready()
         await until(lambda: bench.desk.in_flight == 1)
-        bench.tasks.give_up(bench.inputs(0))
+        bench.tasks.give_up(bench.inputs(0), {})
         assert (bench.tasks.ready, bench.tasks.positions(0), bench.store.tasks) == ([1], {}, [1])
         assert bench.tasks.anchor(0) is None
         await until(lambda: bench.desk.in_flight == 0)
 
 
-@pytest.mark.parametrize("released", [False, True])
-async def test_calls_wait_for_the_predecessors_unless_it_had_none(
-    broker: Broker, topics: TopicNames, *, released: bool
-) -> None:
-    """What was owed is owed again at once after an orderly end, and after the longest life of a call otherwise."""
+async def test_calls_wait_for_those_of_a_predecessor(broker: Broker, topics: TopicNames) -> None:
+    """What was owed is owed again, but not before the longest life of a call that may be under way."""
     writer = Writer(broker, topics)
     await asyncio.to_thread(writer.commit, 0, owing(), checkpoint={})
-    checkpoint = Outbox(topics, CODEC, Rules(), "/test").checkpoint(0, {}, released=released)
-    await asyncio.to_thread(writer.raw, 0, checkpoint.key or b"", checkpoint.value)
     async with running(broker, topics) as bench:
         await bench.both_ready()
         ready_at = bench.loop.time()
         await until(lambda: bench.axle.calls)
-        waited = bench.axle.calls[0][0] - ready_at
-        assert (waited > HOLD_MS / 1000 - 0.15) is not released
+        assert bench.axle.calls[0][0] - ready_at > HOLD_MS / 1000 - 0.15
+
+
+async def test_the_word_that_no_call_is_under_way_is_replaced_before_the_first_call(
+    broker: Broker, topics: TopicNames
+) -> None:
+    """After an orderly end nothing waits, but a checkpoint of ours comes before calls that a successor must expect."""
+    writer = Writer(broker, topics)
+    await asyncio.to_thread(writer.commit, 0, owing(), checkpoint={})
+    checkpoint = Outbox(topics, CODEC, Rules(), "/test").checkpoint(0, {}, released=True)
+    await asyncio.to_thread(writer.raw, 0, checkpoint.key or b"", checkpoint.value)
+    async with running(broker, topics) as bench:
+        await bench.both_ready()
+        assert (bench.tasks.unclaimed, bench.desk.in_flight) == ([0], 0)
+        bench.tasks.advance(0, {})
+        assert (bench.tasks.unclaimed, bench.desk.in_flight) == ([], 1)
 
 
 async def test_all_tasks_can_be_restored_again(broker: Broker, topics: TopicNames) -> None:
@@ -285,8 +173,25 @@ async def test_inputs_of_other_sizes_are_fed_from_the_groups_offsets(broker: Bro
         assert min(record.offset for record in bench.records) == 2
 
 
-async def test_partitions_that_are_no_task_of_ours_are_told_at_once(broker: Broker, topics: TopicNames) -> None:
-    """A topic that got more partitions while we ran is a sentence, not partitions that nobody reads."""
+async def test_partitions_that_a_topic_got_while_we_run_are_read_from_their_first_record(
+    broker: Broker, topics: TopicNames
+) -> None:
+    """New partitions of an input are fed from their beginning, be it that the group begins at the end of the others."""
+    bootstrap = broker.bootstrap_servers
+    refresh: dict[str, Any] = {"topic.metadata.refresh.interval.ms": 300}
+    async with running(broker, topics, start_from="latest", **refresh) as bench:
+        await bench.both_ready()
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        await asyncio.to_thread(admin.create_partitions([NewPartitions(topics.plug_in, 5)])[topics.plug_in].result, 10)
+        await asyncio.to_thread(produce, bootstrap, topics.plug_in, [(f"k{i}", b"v", None) for i in range(40)])
+        await until(lambda: len(bench.records) >= 40 or bench.failures, 30, "40 records")
+        assert bench.failures == []
+        assert {record.partition for record in bench.records} == {0, 1, 2, 3, 4}
+        assert len({(record.partition, record.offset) for record in bench.records}) == 40
+
+
+async def test_more_tasks_than_there_were_are_refused(broker: Broker, topics: TopicNames) -> None:
+    """A reroute topic that grows while we run is a sentence: the number of tasks cannot be changed."""
     bench = Bench(broker, topics)
-    bench.tasks.take([(topics.plug_in, 2)])
-    assert f"{topics.plug_in} [2] was given to us, but not the task 2" in await bench.failed()
+    bench.tasks.take([(topics.reroute, 2)])
+    assert f"{topics.reroute} got more partitions: it has 3 or more, and 2 when we started" in await bench.failed()

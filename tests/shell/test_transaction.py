@@ -2,117 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer
 
 from processor.demo.kafka import Broker
 from processor.shell.clock import SystemClock
-from processor.shell.leases import Lease, Leases
-from processor.shell.metrics import Metrics
-from processor.shell.records import KafkaRefused, Part, Partition, Produce, TransactionLost
+from processor.shell.leases import Lease
+from processor.shell.records import KafkaRefused, Part, Produce, TransactionLost
 from processor.shell.topics import TopicNames
 from processor.shell.transaction import Transactions, producer_config
 from processor.wire.inputs import Rejected
 from tests.broker import produce, read_committed
 from tests.shell.changelog import Writer, few_topics
 from tests.shell.parts import intake, record
-
-
-class Member:
-    """A member of the group, which makes transactions possible; not the product's own poll thread."""
-
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "partition.assignment.strategy": "range",
-            "session.timeout.ms": 6000,
-            "heartbeat.interval.ms": 100,
-        }
-        self.consumer = Consumer(config)
-        self.consumer.subscribe([topic])
-
-    def join(self, others: "tuple[Member, ...]" = (), partitions: int = 1) -> object:
-        """Poll until so many partitions are ours, others polling too; tells our metadata."""
-        for _ in range(400):
-            for member in (self, *others):
-                member.consumer.poll(0.05)
-            if len(self.consumer.assignment()) >= partitions:
-                return self.metadata()
-        raise AssertionError("the group did not settle in time")
-
-    def metadata(self) -> object:
-        return self.consumer.consumer_group_metadata()
-
-    def leave(self) -> None:
-        self.consumer.close()
-
-
-@dataclass
-class Bench:
-    """Transactions with a membership, and what an independent reader sees of them."""
-
-    bootstrap: str
-    topics: TopicNames
-    metadata: object = None
-    leases: Leases = field(default_factory=Leases)
-    metrics: Metrics = field(default_factory=Metrics)
-    asked: int = 0
-    before_metadata: Callable[[int], None] = lambda _: None
-
-    def __post_init__(self) -> None:
-        self.group = f"{self.topics.state}.group"
-        self.member = Member(self.bootstrap, self.group, self.topics.reroute)
-        self.metadata = self.member.join()
-        self.transactions = self.new_transactions()
-        self.transactions.open()
-
-    def new_transactions(self, timeout_ms: int = 8000) -> Transactions:
-        config = {
-            "bootstrap.servers": self.bootstrap,
-            **producer_config(f"{self.group}.member", timeout_ms),
-            "transaction.timeout.ms": timeout_ms,
-        }
-        return Transactions(config, self.leases, self._group_metadata, SystemClock(), self.metrics)
-
-    def part(self, task: int, *values: bytes, offset: int = 1) -> Part:
-        lease = self.leases.current(self.topics.reroute, task) or self.leases.open(self.topics.reroute, task)
-        produces = [Produce(self.topics.outcomes, b"k", value) for value in values]
-        return Part(task, {lease}, {(self.topics.reroute, task): offset}, produces)
-
-    def close(self, task: int) -> None:
-        self.leases.close([(self.topics.reroute, task)], 0)
-
-    def values(self, count: int) -> list[bytes]:
-        """What a read_committed reader sees; a mark at the end makes sure that nothing comes after it."""
-        produce(self.bootstrap, self.topics.outcomes, [(b"k", b"end", None)])
-        messages = read_committed(self.bootstrap, self.topics.outcomes, count + 1)
-        return [bytes(message.value() or b"") for message in messages if message.value() != b"end"]
-
-    def offsets(self) -> dict[Partition, int]:
-        asked = ConsumerGroupTopicPartitions(self.group, [TopicPartition(self.topics.reroute, p) for p in (0, 1)])
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
-        for _ in range(200):
-            found = admin.list_consumer_group_offsets([asked], require_stable=True)[self.group].result(10)
-            if not any(p.error for p in found.topic_partitions):
-                return {(p.topic, p.partition): p.offset for p in found.topic_partitions if p.offset >= 0}
-        raise AssertionError("the group's offsets did not become stable")
-
-    def count(self, outcome: str) -> float:
-        return float(self.metrics.transactions.labels(outcome)._value.get())  # noqa: SLF001 - it has no public reader
-
-    def end(self) -> None:
-        self.transactions.close()
-        self.transactions.thread.shutdown()
-        self.member.leave()
-
-    def _group_metadata(self) -> object:
-        self.asked += 1
-        self.before_metadata(self.asked)
-        return self.metadata
+from tests.shell.transactions_bench import Bench, Member, left_behind
 
 
 @pytest.fixture
@@ -188,6 +92,47 @@ def test_without_a_membership_nothing_is_committed(bench: Bench) -> None:
     assert bench.values(0) == []
 
 
+def test_a_membership_that_names_nobody_fences_nothing(bench: Bench) -> None:
+    """A member that fell out of its group has, for a moment, no name and no generation: brokers would let it commit."""
+    stranger = Consumer({"bootstrap.servers": bench.bootstrap, "group.id": bench.group, "log_level": 0})
+    nobody, good = stranger.consumer_group_metadata(), bench.metadata
+    stranger.close()
+    bench.metadata = nobody
+    bench.before_metadata = lambda asked: setattr(bench, "metadata", good) if asked == 3 else None
+    assert bench.transactions.commit([bench.part(0, b"a", offset=4)]) == {0}
+    assert bench.asked == 3
+    assert bench.values(1) == [b"a"]
+    assert bench.offsets() == {(bench.topics.reroute, 0): 4}
+    assert (bench.count("aborted"), bench.count("committed")) == (0, 1)
+
+
+def test_a_membership_that_names_nobody_ends_with_its_leases(bench: Bench) -> None:
+    """What waited for a membership is dropped when its partitions go."""
+    stranger = Consumer({"bootstrap.servers": bench.bootstrap, "group.id": bench.group, "log_level": 0})
+    bench.metadata = stranger.consumer_group_metadata()
+    stranger.close()
+    bench.before_metadata = lambda asked: bench.close(0) if asked == 2 else None
+    assert bench.transactions.commit([bench.part(0, b"zombie")]) == set()
+    assert bench.values(0) == []
+
+
+def test_group_metadata_of_another_form_is_refused(bench: Bench) -> None:
+    """A librdkafka that writes its metadata differently is noticed at the first commit, not when it fences nothing."""
+    bench.metadata = b"CGMDv9:whatever"
+    with pytest.raises(ValueError, match="cannot be read"):
+        bench.transactions.commit([bench.part(0, b"a")])
+
+
+def test_an_abort_that_a_broker_asked_for_is_no_reason_to_rebuild(bench: Bench) -> None:
+    """A rebalance costs an abort and nothing else: what the broker answered is not under way any more."""
+    good = bench.metadata
+    bench.metadata = left_behind(good)
+    bench.before_metadata = lambda asked: setattr(bench, "metadata", good) if asked == 2 else None
+    assert bench.transactions.commit([bench.part(0, b"a")]) == {0}
+    assert bench.count("aborted") == 1
+    assert bench.rebuilds() == {}
+
+
 def test_a_stale_generation_is_sent_again_with_the_new_one(bench: Bench) -> None:
     """A rebalance that took nothing from us costs an abort, not an event: the same parts are sent again."""
     other = Member(bench.bootstrap, bench.group, bench.topics.reroute)
@@ -232,6 +177,42 @@ def test_a_fenced_producer_is_lost_and_a_new_one_goes_on(bench: Bench) -> None:
     rival.thread.shutdown()
     assert bench.values(2) == [b"before", b"after"]
     assert (bench.count("lost"), bench.count("committed")) == (1, 2)
+    assert bench.rebuilds() == {"fenced": 1}
+
+
+def test_an_id_that_is_taken_again_and_again_is_given_up(bench: Bench) -> None:
+    """Three times the id is taken back from a rival; the fourth time the operator hears which setting to look at."""
+    rival = bench.new_transactions()
+    for offset in range(3):
+        rival.open()
+        with pytest.raises(TransactionLost, match="the producer is finished"):
+            bench.transactions.commit([bench.part(0, b"fenced", offset=offset)])
+        bench.transactions.open()
+        assert bench.transactions.commit([bench.part(0, b"ours", offset=offset)]) == {0}
+    rival.open()
+    with pytest.raises(KafkaRefused, match="AXLE_PROCESSOR_KAFKA__INSTANCE_ID"):
+        bench.transactions.commit([bench.part(0, b"fenced", offset=4)])
+    rival.close()
+    rival.thread.shutdown()
+    assert bench.values(3) == [b"ours"] * 3
+    assert bench.rebuilds() == {"fenced": 3}
+
+
+def test_who_was_fenced_and_owns_nothing_leaves_the_id_alone(bench: Bench) -> None:
+    """An old owner that wakes up does not fence its successor; only something to commit makes it take the id again."""
+    successor = bench.new_transactions()
+    successor.open()
+    with pytest.raises(TransactionLost, match="the producer is finished"):
+        bench.transactions.commit([bench.part(0, b"zombie")])
+    bench.close(0)
+    bench.transactions.open()
+    assert bench.transactions.commit([]) == set()
+    assert successor.commit([bench.part(1, b"successor")]) == {0}
+    successor.close()
+    successor.thread.shutdown()
+    assert bench.transactions.commit([bench.part(0, b"back", offset=2)]) == {0}
+    assert sorted(bench.values(2)) == [b"back", b"successor"]
+    assert bench.rebuilds() == {"fenced": 1}
 
 
 def test_a_new_owner_of_the_id_ends_what_was_open(bench: Bench, broker: Broker) -> None:
@@ -239,7 +220,7 @@ def test_a_new_owner_of_the_id_ends_what_was_open(bench: Bench, broker: Broker) 
     writer = Writer(broker, bench.topics)
     writer.begin(0, checkpoint={})
     config = {"bootstrap.servers": bench.bootstrap, **producer_config(f"{bench.topics.state}.predecessor", 8000)}
-    heir = Transactions(config, bench.leases, lambda: bench.metadata, SystemClock(), bench.metrics)
+    heir = Transactions(config, bench.leases, lambda: bench.metadata, SystemClock(), bench.metrics, uniform=max)
     heir.open()
     heir.close()
     heir.thread.shutdown()
@@ -250,7 +231,7 @@ def test_a_new_owner_of_the_id_ends_what_was_open(bench: Bench, broker: Broker) 
 
 def test_a_timeout_that_the_brokers_forbid_is_a_sentence(bench: Bench) -> None:
     """A setting that the brokers do not take is told when the producer is built."""
-    with pytest.raises((TransactionLost, KafkaRefused), match=r"does not let us begin transactions: .*timeout"):
+    with pytest.raises(KafkaRefused, match=r"does not let us begin transactions .*TRANSACTION_TIMEOUT_SECONDS"):
         bench.new_transactions(2_000_000_000).open()
 
 
@@ -266,6 +247,13 @@ def test_the_largest_record_that_came_in_can_be_dead_lettered(bench: Bench) -> N
     assert bench.transactions.commit([part]) == {0}
     (letter,) = read_committed(bench.bootstrap, bench.topics.dead_letter, 1)
     assert letter.key() == b"k"
+
+
+def test_a_time_out_that_hides_a_lost_end_is_refused(bench: Bench) -> None:
+    """An end without an answer must be sent again while its transaction still lives."""
+    bench.settings = {"socket.timeout.ms": 8000}
+    with pytest.raises(ValueError, match=r"socket.timeout.ms \(8000\) must be below transaction.timeout.ms \(8000\)"):
+        bench.new_transactions(8000)
 
 
 def test_closing_waits_for_a_transaction_under_way(bench: Bench) -> None:

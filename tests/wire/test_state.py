@@ -23,6 +23,8 @@ from processor.wire.state import (
     encode_checkpoint,
     encode_site,
     erased_key,
+    is_at_rest,
+    is_whole,
     read_headers,
     state_headers,
 )
@@ -63,6 +65,18 @@ def test_a_damaged_byte_never_goes_unnoticed(value: bytes, data: st.DataObject) 
     for decode in (decode_site, decode_checkpoint):
         with pytest.raises(BadState):
             decode(damaged)
+
+
+@pytest.mark.parametrize("site", SITES.values(), ids=SITES)
+def test_a_value_is_whole_or_cannot_be_decoded(site: Site) -> None:
+    """The cheap check of a restore sees every damaged byte, every cut and every version that nobody here reads."""
+    value = encode_site(site)
+    assert is_whole(value)
+    damaged = [value[:at] + bytes([value[at] ^ 0x10]) + value[at + 1 :] for at in range(len(value))]
+    for bad in (*damaged, *(value[:length] for length in range(len(value))), value + b"\0"):
+        assert not is_whole(bad)
+        with pytest.raises(BadState):
+            decode_site(bad)
 
 
 def test_a_cut_or_lengthened_value_is_refused() -> None:
@@ -154,6 +168,7 @@ def test_marks_are_read_back_as_they_were_written(marks: StateMarks) -> None:
     headers = state_headers(marks.due_at_ms, marks.owes, marks.withdrawn_since_ms, marks.paused_until_ms)
     assert read_headers(headers) == marks
     assert read_headers([("traceparent", "00-1"), *headers, ("other", None)]) == marks
+    assert is_at_rest([("traceparent", "00-1"), *headers]) == (not marks.owes and marks.due_at_ms is None)
 
 
 def test_marks_can_be_read_with_any_tool() -> None:
@@ -175,6 +190,7 @@ def test_missing_or_broken_marks_are_never_taken_for_none(headers: list[tuple[st
     """A record that does not say what is owed must be decoded; it is not one that owes nothing."""
     with pytest.raises(BadState, match="decode its value"):
         read_headers(headers)
+    assert not is_at_rest(headers or ())
 
 
 def test_an_open_question_is_kept_whole() -> None:
