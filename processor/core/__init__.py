@@ -1,1 +1,1 @@
-"""WHAT to do: pure decisions over immutable values. No clock, no randomness, no I/O, no library."""
+"""WHAT to do: pure decisions over immutable values. No clock, no randomness, no I/O; of libraries only msgspec."""

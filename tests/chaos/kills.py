@@ -33,7 +33,7 @@ PASSES_MAX = {
     Step.CALL: 30,
     Step.REPLY: 30,
     Step.INIT: 1,
-    Step.RESTORE: 3,
+    Step.RESTORE: TASKS // CREW - 1,
 }
 """A victim goes at the first to the how-manieth time that it passes the step."""
 
@@ -68,6 +68,8 @@ class Kills:
         self._say = say
         self._random = random.Random(plan.seed)
         self._crew: list[Worker] = []
+        self._starts_max = max(arena.tasks // CREW - 1, 1)
+        """So often is a place surely passed by one that starts: once for each task that it restores, but for one."""
         self._by_step: Counter[Step] = Counter()
         self._exits: list[str] = []
         self._began = time.monotonic()
@@ -114,7 +116,7 @@ class Kills:
         self._crew[slot].order(Order(first, self._random.randint(1, PASSES_MAX[first])))
         self._bury(slot, first)
         for step in following:
-            passes = self._random.randint(1, PASSES_MAX[step])
+            passes = self._random.randint(1, min(PASSES_MAX[step], self._starts_max))
             self._crew[slot] = self._arena.start(Order(step, passes), INSTANCES[slot])
             self._bury(slot, step)
         self._crew[slot] = self._arena.start(instance=INSTANCES[slot])

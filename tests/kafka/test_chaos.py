@@ -19,7 +19,7 @@ from tests.chaos.verdict import is_clean
 from tests.chaos.zombies import Plan as ZombiePlan
 from tests.chaos.zombies import Zombies
 
-TASKS = 4
+TASKS = 6
 LOAD = Load(chargers=60, rate=50, open_max=300)
 pytestmark = pytest.mark.timeout(300)  # three processes, killed and started again, on a machine that may be busy
 
