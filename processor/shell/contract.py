@@ -35,6 +35,7 @@ _OUTPUTS = ("modified_schedule", "enrolment_status", "outcomes", "dead_letter")
 _INTERNAL = ("state", "reroute")
 _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 _NO_TRANSACTIONS = "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
+_NO_GROUP = "GROUP_AUTHORIZATION_FAILED"
 log = structlog.get_logger(__name__)
 
 
@@ -118,8 +119,11 @@ def explained(
     refused: KafkaRefused, connection: Mapping[str, Any], names: TopicNames, group_id: str
 ) -> KafkaRefused | RightsMissing:
     """What a broker refused in the middle of the work, as the right that is missing, where one is. Never raises."""
+    rights = needed_rights(names, group_id)
     if _NO_TRANSACTIONS in str(refused):
-        return RightsMissing(_in_words([right for right in needed_rights(names, group_id) if right.is_prefix]))
+        return RightsMissing(_in_words([right for right in rights if right.is_prefix]))
+    if _NO_GROUP in str(refused):
+        return RightsMissing(_in_words([right for right in rights if right.kind == "group"]))
     try:
         _, forbidden = _describe(_reach(connection)[0], names, group_id)
     except (ConnectionWrong, KafkaUnreachable):
@@ -207,17 +211,15 @@ def _counts(metadata: ClusterMetadata, names: TopicNames) -> dict[str, int]:
 def _describe(admin: AdminClient, names: TopicNames, group_id: str) -> tuple[dict[str, str], list[Right]]:
     """Ids of the topics that are read, and the rights that the brokers say are missing.
 
-    A broker tells no rights to transactional ids, and of a group whose coordinator just moves it tells nothing: these
-    are refused later, when they are used (`explained`). Likewise a topic that is not there is told by its count.
+    A broker tells no rights to transactional ids, and the group's coordinator is never asked here, because librdkafka
+    ends the whole process when that one dies meanwhile (confluentinc/librdkafka#4605): these are refused later, when
+    they are used (`explained`). Likewise a topic that is not there is told by its count.
     """
     topics = admin.describe_topics(
         TopicCollection(list(astuple(names))), include_authorized_operations=True, request_timeout=DESCRIBE_SECONDS
     )
-    groups = admin.describe_consumer_groups(
-        [group_id], include_authorized_operations=True, request_timeout=DESCRIBE_SECONDS
-    )
     ids: dict[str, str] = {}
-    allowed = {("group", group_id): _operations(groups[group_id])[0]}
+    allowed: dict[tuple[str, str], set[str] | None] = {}
     for name, future in topics.items():
         allowed["topic", name], topic_id = _operations(future)
         if topic_id:

@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from processor.shell.records import KafkaRefused, Partition
 
-FIRST_SECONDS = 10.0
+FIRST_SECONDS = 30.0
+"""Longer than brokers need to find that one of them is gone, and to choose new leaders."""
 STILL_SECONDS = 0.5
 TRY_SECONDS = 2.0
 REST_SECONDS = 0.05

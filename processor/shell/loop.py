@@ -29,7 +29,10 @@ from processor.shell.tasks import Tasks
 from processor.shell.transaction import Transactions
 
 ROUND_RECORDS_MAX = 500
+ROUND_RECORDS_MIN = 10
 ROUND_BYTES_MAX = 1024 * 1024
+SLOW_ROUND_SECONDS = 1.0
+"""A round that takes longer comes near the transaction's time-out; one that is lost for it costs a restore."""
 IDLE_SECONDS = 1.0
 DRAIN_SECONDS = 5.0
 REBUILDS_MAX = 5
@@ -69,6 +72,7 @@ class Loop:
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._stopping = False
         self._losses = 0
+        self._records_max = ROUND_RECORDS_MAX
         self.turns = 0
         """Turns so far, for the liveness check."""
 
@@ -150,6 +154,7 @@ class Loop:
 
     async def _turn(self) -> bool:
         """Step 2: take what is there, and make one round of it. True when there may be more to do at once."""
+        began = self._clock.monotonic()
         round_ = Round(self._clock.now_ms(), self._store, self._intake, self._outbox, self._rules, self._tasks.anchor)
         for task in self._tasks.unclaimed:
             round_.claim(task)
@@ -166,23 +171,35 @@ class Loop:
         try:
             committed = await self._on_producer_thread(lambda: self._transactions.commit(parts))
         except TransactionLost as lost:
+            self._size_next_round(SLOW_ROUND_SECONDS)
             await self._start_over(lost)
             return True
         finally:
             for part in parts:
                 self._poll.settled(len(part.records), sum(len(record.value or b"") for record in part.records))
         self._losses = 0
+        self._size_next_round(self._clock.monotonic() - began)
         for index in sorted(committed):
             self._settle(parts[index], round_.now_ms)
         self._intake.crumb.settled(record for index in committed for record in parts[index].records)
         self._put_back(answers, parts, committed)
         return bool(self._inbox or self._answers)
 
+    def _size_next_round(self, took_seconds: float) -> None:
+        """Half as many records after a round that was slow or lost, and a tenth more after any other.
+
+        Under too great a load rounds of one size were lost again and again for their length (measured).
+        """
+        if took_seconds >= SLOW_ROUND_SECONDS:
+            self._records_max = max(self._records_max // 2, ROUND_RECORDS_MIN)
+        else:
+            self._records_max = min(self._records_max + self._records_max // 10 + 1, ROUND_RECORDS_MAX)
+
     def _take_records(self, round_: Round) -> None:
         records: list[Record] = []
         left: list[Record] = []
         size = 0
-        records_max = self._intake.crumb.round_max or ROUND_RECORDS_MAX
+        records_max = self._intake.crumb.round_max or self._records_max
         while self._inbox and len(records) < records_max and size < ROUND_BYTES_MAX:
             record = self._inbox.popleft()
             (records if record.lease.is_open else left).append(record)

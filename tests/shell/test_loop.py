@@ -13,7 +13,7 @@ from processor.core.site import Site
 from processor.shell.desk import Desk
 from processor.shell.governor import Governor
 from processor.shell.leases import Leases
-from processor.shell.loop import LOSSES_MAX, Loop
+from processor.shell.loop import LOSSES_MAX, SLOW_ROUND_SECONDS, Loop
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
 from processor.shell.partition import task_of
@@ -239,6 +239,24 @@ async def test_what_is_lost_again_and_again_ends_the_process(bench: Bench) -> No
         await until(lambda so_far=lost: bench.log.commits > so_far)  # type: ignore[misc]
     with pytest.raises(TransactionLost, match=r"10 transactions in a row .* too large"):
         await running
+
+
+async def test_rounds_that_are_lost_or_slow_become_smaller(bench: Bench) -> None:
+    """Half as many records after each of them, and slowly more again after those that went well."""
+    sizes: list[int] = []
+
+    def on_commit(parts: list[Part]) -> set[int]:
+        sizes.append(sum(len(part.records) for part in parts))
+        if bench.log.commits == 1:
+            raise TransactionLost("it took too long")
+        if bench.log.commits == 2:
+            bench.clock.seconds += SLOW_ROUND_SECONDS
+        return set(range(len(parts)))
+
+    bench.log.on_commit = on_commit
+    bench.send(*bench.wishes(1200))
+    await run_until(bench, lambda: sum(sizes) >= 1200)
+    assert sizes == [500, 250, 125, 138, 152, 35]
 
 
 async def test_at_the_end_no_driver_waits_for_the_last_answer(bench: Bench) -> None:
