@@ -82,8 +82,6 @@ def consumer_config(
         "isolation.level": "read_committed",
         "auto.offset.reset": "error",
         "max.poll.interval.ms": 60_000,
-        # How soon the classic protocol's leader sees that an input topic has grown.
-        "topic.metadata.refresh.interval.ms": 60_000,
         "fetch.max.bytes": 8 * 1024 * 1024,
         "max.partition.fetch.bytes": 1024 * 1024,
         "receive.message.max.bytes": 16 * 1024 * 1024,

@@ -43,6 +43,7 @@ from processor.shell.transaction import Transactions, producer_config
 from processor.wire.avro import Codec
 from processor.wire.inputs import InputLimits
 
+METADATA_REFRESH_MS = 60_000
 CONSUMER_STOP_SECONDS = 10.0
 STUCK_SECONDS = 30.0
 log = structlog.get_logger(__name__)
@@ -157,6 +158,8 @@ class Service:
         )
         self.loop = Loop(clock, rules, store, intake, outbox, self._transactions, metrics, watch)
         consumer = {
+            # How soon the classic protocol's leader sees that an input topic has grown; an operator may say otherwise.
+            "topic.metadata.refresh.interval.ms": METADATA_REFRESH_MS,
             **connection,
             **consumer_config(config.group_id, config.instance_id, choice.session_ms, choice.protocol),
         }
