@@ -68,7 +68,9 @@ class Metrics:
         self.calls_waiting = self._gauge("axle_calls_waiting", "Calls to Axle that wait for a slot or a retry.")
         self.calls_limit = self._gauge("axle_calls_limit", "Calls to Axle that may be under way at once just now.")
         self.breaker = self._gauge(
-            "axle_breaker", "1 for what the circuit breaker before Axle does just now: closed, open, probing.", "state"
+            "axle_breaker",
+            "The circuit breaker before Axle: 1 for what it is just now, closed, open or probing.",
+            "state",
         )
         self.refused_sign_ins = self._counter(
             "axle_sign_ins_refused_total", "Sign-ins that Axle refused, and fresh tokens that it rejected.", "kind"

@@ -142,7 +142,7 @@ class Service:
         intake = Intake(names, ground.partitions, tasks, self._codec, config.limits, config.group_id, self._crumb)
         outbox = self._outbox(ground, tasks)
         store = Store(rules)
-        choice = self._choose(connection)
+        choice = self._choice = self._choose(connection)
         transaction_ms = config.transaction_timeout_ms
         if choice.protocol == "consumer":
             # The brokers' session is not ours to choose, and a dead member's transaction has to end before it.
@@ -191,11 +191,7 @@ class Service:
 
     def _choose(self, connection: Mapping[str, Any]) -> Choice:
         asked = self._config
-        choice = choose_protocol(
-            asked.protocol, asked.instance_id, asked.session_timeout_ms, connection, asked.group_id
-        )
-        log.info("group protocol", protocol=choice.protocol, session_ms=choice.session_ms, why=choice.why)
-        return choice
+        return choose_protocol(asked.protocol, asked.instance_id, asked.session_timeout_ms, connection, asked.group_id)
 
     def _outbox(self, ground: Ground, tasks: int) -> Outbox:
         config = self._config
@@ -245,6 +241,8 @@ class Service:
             ) from refused
 
     async def _run(self) -> None:
+        choice = self._choice
+        log.info("group protocol", protocol=choice.protocol, session_ms=choice.session_ms, why=choice.why)
         serving = asyncio.get_running_loop().create_task(self._http.serve())
         try:
             # Side by side, since each takes up to half a second; a commit waits behind `open` on the same thread.

@@ -44,7 +44,9 @@ def test_members_that_join_and_leave_lose_and_repeat_nothing(broker: Broker, top
                 act(7, 4)
                 assert second.terminate() == 0, second.said()
                 assert '"stopped"' in second.said()
-            wait_until(lambda: first.said().count("took a task over") >= 4 + 2, 30, "two tasks back at the first process")
+            wait_until(
+                lambda: first.said().count("took a task over") >= 4 + 2, 30, "two tasks back at the first process"
+            )
             act(ROUNDS, 7)
             everything = HOMES * (ROUNDS + 1)
             seen = Seen()

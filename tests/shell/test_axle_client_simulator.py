@@ -26,6 +26,7 @@ from processor.core.schedule import HOUR_MS, Schedule
 from processor.demo.axle import AxleSimulator, SimSettings
 from processor.shell.axle_client import AxleAccount, AxleClient, Retry
 from processor.shell.clock import SystemClock
+from processor.shell.governor import Verdict
 from processor.shell.metrics import Metrics
 from tests.shell.parts import enrolment
 
@@ -185,4 +186,6 @@ async def test_a_wrong_password_is_a_sentence() -> None:
     """An account that Axle does not know fails every call with the same plain words."""
     async with pair(username="someone", password="another") as both:
         answer = await both.client.perform(LookUp("s-1", "c-1", 0))
-    assert answer == Retry("Axle refused the username or the password; check the account's settings.")
+    assert answer == Retry(
+        "Axle refused the username or the password; check the account's settings.", verdict=Verdict.OURS
+    )

@@ -10,6 +10,7 @@ from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
 from processor.core.rules import Rules
 from processor.core.schedule import HOUR_MS
 from processor.core.site import Site, Stamp
+from processor.core.turn import NEWCOMER_AHEAD_MS
 from processor.shell.intake import Intake
 from processor.shell.leases import Lease
 from processor.shell.outbox import Outbox
@@ -76,7 +77,8 @@ def test_nothing_of_a_round_shows_before_it_is_committed() -> None:
     assert bench.round.take_records([record(plug_in(), *PLUGS), record(boost(), *BOOSTS)]) == []
     (part,) = bench.finish()
     revisions = [said.revision for said in part.said if isinstance(said, ModifiedSchedule)]
-    assert revisions == [NOW_MS, NOW_MS + 1]
+    first = NOW_MS + NEWCOMER_AHEAD_MS
+    assert revisions == [first, first + 1]
     assert results(part) == [Result.COALESCED]
     assert bench.store.get(TASK, "s-1") == Site("s-1")
 
