@@ -182,9 +182,8 @@ def _expire_question(turn: Turn) -> None:
 
 def _refused(kind: AlarmKind) -> Effect:
     def then(turn: Turn) -> None:
-        if isinstance(turn.event, CallFailed):
-            turn.alarm(kind, str(turn.event.status))
-            leaving.put_off(turn)
+        turn.alarm(kind, str(getattr(turn.event, "status", "")))
+        leaving.put_off(turn)
 
     return _named("Tell a person; the call is still owed.", then)
 
