@@ -69,7 +69,6 @@ def _stop_joining(turn: Turn) -> None:
     """The consent that chargers were to join with was withdrawn: a newer one has to come with data of its own."""
     for charger in turn.site.chargers:
         if charger.enrolling:
-            turn.focus(charger)
             turn.charger = replace(charger, enrolling=None)
             turn.settle_question(Status.NOT_ENROLLED, "The consent to ask Axle with was withdrawn; no pauses.")
 
