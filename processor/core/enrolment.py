@@ -10,14 +10,14 @@ from hashlib import blake2b
 from msgspec.structs import replace
 
 from processor.core.events import Found, PlugIn
-from processor.core.outputs import AlarmKind, Enrolled, Status
+from processor.core.outputs import AlarmKind, ConsentState, Enrolled, Status
 from processor.core.registers import consent_of
 from processor.core.site import (
     Charger,
     Enrolling,
     Site,
+    consent_state,
     may_enrol,
-    withdrawn,
 )
 from processor.core.turn import Turn
 
@@ -50,10 +50,11 @@ def begin(turn: Turn) -> None:
 def end(turn: Turn, before: Site) -> None:
     """Drop personal data unless an onboarding that may still happen needs it.
 
-    And tell of a household that came back, where no onboarding is owed that would tell of it.
+    And tell of a consent that came, where no onboarding is owed that would tell of it.
     """
     site = turn.site
-    if withdrawn(before) and not withdrawn(site) and not any(charger.enrolling for charger in site.chargers):
+    came = consent_state(site) is ConsentState.GIVEN and consent_state(before) is not ConsentState.GIVEN
+    if came and not any(charger.enrolling for charger in site.chargers):
         turn.tell_enrolment()
     enrolment = site.enrolment
     if enrolment is None:

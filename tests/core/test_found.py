@@ -28,6 +28,15 @@ def test_back_ends_hear_of_a_site_that_axle_lost() -> None:
     assert world.enrolment_statuses[-1].axle_site_id is None
 
 
+def test_back_ends_hear_of_a_first_consent_that_onboards_nobody() -> None:
+    """Its charger was disconnected at that very instant, so nothing is owed that would tell of it."""
+    world = World()
+    world.withdraw(at(1), "c-1")
+    world.plug_in(at(1), enrolment=consented(at(1)))
+    assert (consent_state(world.site), world.owed) == (ConsentState.GIVEN, [])
+    assert world.enrolment_statuses[-1].consent is ConsentState.GIVEN
+
+
 def test_back_ends_hear_of_a_consent_that_onboards_nobody() -> None:
     """The household came back after its withdrawal, with the consent of a charger that was disconnected since."""
     world = World()
