@@ -211,3 +211,12 @@ def test_a_site_with_a_boost_knows_when_it_is_due(at_ms: int) -> None:
     assert world.due_ms is not None
     asked = [call for call in world.owed if isinstance(call, AskSchedule)]
     assert [call.schedule for call in asked] == [to_send(world.charger, world.now_ms, RULES)]
+
+
+def test_no_change_and_nothing_left_of_a_change_are_two_sentences() -> None:
+    """A driver who asks why nothing was paused hears which of the two it was."""
+    unchanged, trimmed = World().settled(), World().enrolled()
+    trimmed.now_ms = at(3)
+    trimmed.answer(((at(3), at(3, 5)),))
+    assert unchanged.last.reason == "Axle changed nothing; the driver's wish is in force."
+    assert trimmed.last.reason == "No pause of Axle's is left to be made; the driver's wish is in force."

@@ -11,9 +11,8 @@ from tests.kafka.rig import Feed, boost, plug_in, processor, processor_environ, 
 STOP_SECONDS = 15.0
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 @pytest.mark.kafka
-def test_a_processor_ends_in_time_though_its_broker_is_away(protocol: str) -> None:
+def test_a_processor_ends_in_time_though_its_broker_is_away() -> None:
     """SIGTERM while the only broker is gone, with work at hand, ends the process within 15 s."""
     broker = EmbeddedKafka()
     broker.start()
@@ -21,7 +20,7 @@ def test_a_processor_ends_in_time_though_its_broker_is_away(protocol: str) -> No
         topics = TopicNames()
         make_topics(broker, topics, 2)
         with simulator() as axle:
-            environ = processor_environ(broker.bootstrap_servers, topics, axle.url, KAFKA__PROTOCOL=protocol)
+            environ = processor_environ(broker.bootstrap_servers, topics, axle.url, KAFKA__PROTOCOL="classic")
             with processor(environ, 2) as running:
                 feed = Feed(broker.bootstrap_servers)
                 for i in range(50):

@@ -73,6 +73,8 @@ class Writer:
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
         try:
             positions = [TopicPartition(*partition, offset) for partition, offset in offsets.items()]
+            # Asked first, because librdkafka waits for ever where a new broker has no coordinator yet (measured).
+            consumer.committed(positions, timeout=10)
             self.producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata(), 10)
         finally:
             consumer.close()

@@ -259,7 +259,7 @@ def test_offsets_that_may_still_move_are_waited_for(bench: Bench, end: str) -> N
     bench.writer.begin(0, home("s-1", 2), checkpoint={source: 2})
     bench.writer.send_offsets(bench.group, {source: 2}, bench.bootstrap)
     restoring = bench.restore_meanwhile()
-    bench.wanted.wait_for_more(8)
+    bench.wanted.wait_for_more(2)
     assert not restoring.done()
     getattr(bench.writer.producer, f"{end}_transaction")(10)
     restored = restoring.result(20)
