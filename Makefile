@@ -31,7 +31,7 @@ coverage: $(READY) ## That the core's own tests run every line and branch of it
 promises: $(READY) ## The promises under 5,000 random lives of 50 events each: about five minutes
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/core/test_promises.py $(ARGS)
 
-mutants: $(READY) ## Break the core in 2,900 ways and see which of them the tests notice: about an hour
+mutants: $(READY) ## Break the core in 3,000 ways and see which of them the tests notice: about an hour
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 chaos: $(READY) ## Kills, zombies, storms, late commits: what was lost (about 1.5 hours; ARGS="--short": 8 min)

@@ -46,6 +46,8 @@ _LEAST: Mapping[str, tuple[tuple[str, int, int], ...]] = {
 }
 """By part: a figure, how much it must be at least in the long form, and in the short one."""
 _EACH_STEP = (10, 1)
+_STALL_MAX_SECONDS = 15.0
+"""So long may events stand still when a broker dies. Asked of the long form alone: it wants a machine to itself."""
 
 
 def shortcomings(part: str, figures: Figures, *, short: bool) -> list[str]:
@@ -61,6 +63,9 @@ def shortcomings(part: str, figures: Figures, *, short: bool) -> list[str]:
             wrong.append(f"{part}: {count} kills {step}, and at least {_EACH_STEP[short]} were wanted")
     if figures.get("rejoined_in_time") is False:
         wrong.append(f"{part}: a zombie was back only after {figures['rejoin_s']['max']} s")
+    stall = figures.get("longest_stall_s", 0)
+    if stall > _STALL_MAX_SECONDS and not short:
+        wrong.append(f"{part}: events stood still for {stall} s")
     if figures.get("drained") is False:
         wrong.append(f"{part}: it did not come to rest")
     return wrong

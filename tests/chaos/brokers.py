@@ -22,7 +22,6 @@ from tests.kafka.rig import Running, processor, processor_environ, simulator, wa
 
 TASKS = 6
 STABLE_NAME = "ordinal-0"
-STALL_MAX_SECONDS = 15.0
 SHORT_KILLS, LONG_KILLS = 3, 10
 AWAY_SECONDS = 4.0
 """How long a node stays away: longer than the cluster needs to notice and to choose other leaders."""

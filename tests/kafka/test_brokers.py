@@ -1,8 +1,11 @@
-"""Brokers die while events flow: the short form of `tests/chaos/brokers.py`."""
+"""Brokers die while events flow: the short form of `tests/chaos/brokers.py`.
+
+How long events stand still meanwhile is a figure of the long form: a busy machine makes it as long as it likes.
+"""
 
 import pytest
 
-from tests.chaos.brokers import STALL_MAX_SECONDS, rolling_kills, too_small
+from tests.chaos.brokers import rolling_kills, too_small
 
 
 @pytest.mark.kafka
@@ -17,4 +20,3 @@ def test_a_broker_that_dies_costs_time_and_no_event() -> None:
     assert (report["lost"], report["duplicates"], report["order_violations"]) == (0, 0, 0), told
     assert report["violations"] == dict.fromkeys(report["violations"], 0), told  # type: ignore[call-overload]
     assert report["axle_differs"] == [], told
-    assert float(str(report["longest_stall_s"])) <= STALL_MAX_SECONDS, told
