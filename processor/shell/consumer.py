@@ -31,6 +31,7 @@ from confluent_kafka import (
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.leases import Lease, Leases
 from processor.shell.log_ends import LogEnds
+from processor.shell.membership import names_a_member
 from processor.shell.records import Headers, KafkaRefused, Partition, Record
 
 T = TypeVar("T")
@@ -204,6 +205,9 @@ class PollThread:
         messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []
         if self._ours:
             self.group_metadata = consumer.consumer_group_metadata()
+        elif not self.has_joined:
+            # Under the newer protocol nobody is called back for being given nothing.
+            self.has_joined = names_a_member(consumer.consumer_group_metadata())
         self.turns += 1
         if messages:
             self._hand_over(messages)
