@@ -220,3 +220,13 @@ def test_no_change_and_nothing_left_of_a_change_are_two_sentences() -> None:
     trimmed.answer(((at(3), at(3, 5)),))
     assert unchanged.last.reason == "Axle changed nothing; the driver's wish is in force."
     assert trimmed.last.reason == "No pause of Axle's is left to be made; the driver's wish is in force."
+
+
+def test_a_question_that_a_last_word_replaces_is_coalesced() -> None:
+    """The newer wish is not asked about; the older one still gets its outcome."""
+    world = World().enrolled()
+    (first,) = [question.asker.event_id for question in [world.charger.question] if question]
+    world.now_ms = at(2)
+    world.plug_in(at(1), schedule=((T0, at(1)),))
+    assert world.last.status is Status.EXPIRED
+    assert world.outcome(str(first)) == [Result.COALESCED]
