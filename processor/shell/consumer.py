@@ -199,7 +199,7 @@ class PollThread:
         self._serve(consumer)
         self._breathe(consumer)
         first = consumer.poll(POLL_SECONDS if len(self._next) == len(self._ours) else POLL_SECONDS_AT_START)
-        if self._failed_to_assign:
+        if self._failed_to_assign and not self._stopping.is_set():
             raise self._failed_to_assign
         # consume(n, timeout) would wait the whole time-out while fewer than n are there (measured)
         messages = [first, *consumer.consume(TAKE_MAX - 1, 0)] if first is not None else []

@@ -76,8 +76,9 @@ class Guarded:
         """The one line of its own that a processor ends with, within 15 s."""
         wait_until(lambda: running.process.poll() is not None, 15, "the processor ended")
         assert running.process.returncode == code, running.said()
-        (line,) = [line for line in running.said().splitlines() if not line.startswith(("{", "%"))]
-        return line
+        lines = [line for line in running.said().splitlines() if not line.startswith(("{", "%"))]
+        assert len(lines) == 1, running.said()
+        return lines[0]
 
 
 def _binding(right: Right) -> AclBinding:

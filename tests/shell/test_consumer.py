@@ -1,7 +1,7 @@
 """The poll thread on a real broker: who gets what, from where, under which lease, and how it ends."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -236,6 +236,29 @@ def test_an_assignment_that_cannot_be_placed_is_a_sentence(poller: Made, broker:
     assert "and 3 more partitions" in str(one.ears.failures[0])
     assert one.leases.current(topics.plug_in, 0) is None
     assert one.ears.assigned == []
+
+
+class Waiting(LogEnds):
+    """Asks a broker that is not there, and tells when it began."""
+
+    def __init__(self) -> None:
+        super().__init__({"bootstrap.servers": "127.0.0.1:1"}, "state")
+        self.began = threading.Event()
+
+    def first(self, partitions: Collection[Partition], stopping: threading.Event) -> dict[Partition, int]:
+        """As `LogEnds.first`."""
+        self.began.set()
+        return super().first(partitions, stopping)
+
+
+def test_a_stop_while_partitions_come_is_no_failure(poller: Made) -> None:
+    """Who is told to leave while it asks where its new partitions begin leaves at once, and blames nobody."""
+    ends = Waiting()
+    one = poller(ends=ends)
+    one.poll.start()
+    assert ends.began.wait(SECONDS)
+    assert one.poll.stop(SECONDS)
+    assert one.ears.failures == []
 
 
 def test_what_may_come_back_is_told_with_the_end_of_its_changelog(broker: Broker, poller: Made) -> None:
