@@ -31,6 +31,7 @@ class Rebuilt(StrEnum):
     SLOW_END = "slow_end"
     RETRIABLE_ERROR = "retriable_error"
     FAILED_END = "failed_end"
+    STUCK_OFFSETS = "stuck_offsets"
     COORDINATOR_CONNECTION = "coordinator_connection"
     BROKER_CONNECTION = "broker_connection"
     FENCED = "fenced"

@@ -32,6 +32,7 @@ from processor.shell.log_ends import LogEnds
 from processor.shell.loop import Loop
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
+from processor.shell.producer_config import producer_config
 from processor.shell.protocol import Asked, Choice, check_protocol, choose_protocol, consumer_config
 from processor.shell.records import KafkaRefused, Part, TransactionLost
 from processor.shell.restore import Restorer
@@ -39,7 +40,7 @@ from processor.shell.schema_files import schema_texts
 from processor.shell.store import Store
 from processor.shell.tasks import Tasks
 from processor.shell.topics import TopicNames
-from processor.shell.transaction import Transactions, producer_config
+from processor.shell.transaction import Transactions
 from processor.wire.avro import Codec
 from processor.wire.inputs import InputLimits
 

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from processor.shell.bounded import Bounded
 from processor.shell.clock import Clock
 from processor.shell.kafka_errors import Rebuilt, Remedy, classify, in_words, is_fenced
 from processor.shell.kafka_log import broken_connection, librdkafka_logger, refused_topic
@@ -27,12 +28,15 @@ from processor.shell.membership import names_a_member
 from processor.shell.metrics import Metrics
 from processor.shell.records import HOPPED, KafkaRefused, Part, TransactionLost
 
-RETRY_BACKOFF_MS = 3
-"""librdkafka's default of 100 makes each transaction that closely follows another take over 100 ms (measured)."""
 STEP_SECONDS = 10.0
 """How long one call of a step may take before librdkafka gives the thread back."""
-SOCKET_TIMEOUT_MS = 5_000
-"""After so long without an answer librdkafka sends a request again, the end of a transaction too, and says nothing."""
+OFFSETS_SECONDS = 4.0
+"""Likewise for the offsets, which librdkafka may wait for without an end, whatever it was told (librdkafka#5456).
+
+A coordinator that moves is found in 2 s (measured); longer, and a new producer may find it sooner.
+"""
+OFFSETS_GRACE_SECONDS = 1.0
+"""So much later than it should we take it that librdkafka does not come back."""
 ATTEMPTS_MAX = 10
 REBUILDS_MAX = 5
 REST_SECONDS = 0.05
@@ -43,27 +47,6 @@ FENCED_SECONDS = 60.0
 FENCED_WAIT_SECONDS = (0.5, 1.0)
 """Times the number of those times, so that two who want one id do not keep step."""
 log = structlog.get_logger(__name__)
-
-
-def producer_config(transactional_id: str, transaction_timeout_ms: int) -> dict[str, Any]:
-    """librdkafka's settings for a transactional producer, without those that say where the brokers are."""
-    return {
-        "transactional.id": transactional_id,
-        "transaction.timeout.ms": transaction_timeout_ms,
-        "socket.timeout.ms": min(SOCKET_TIMEOUT_MS, transaction_timeout_ms * 5 // 8),
-        # The suspicion rule listens to these lines.
-        "log_level": 6,
-        "log.connection.close": True,
-        "retry.backoff.ms": RETRY_BACKOFF_MS,
-        "retry.backoff.max.ms": 200,
-        "linger.ms": 1,
-        "partitioner": "murmur2_random",
-        "compression.type": "lz4",
-        "queue.buffering.max.kbytes": 65_536,
-        "queue.buffering.max.messages": 100_000,
-        "message.max.bytes": 1_048_576,
-        "delivery.report.only.error": True,
-    }
 
 
 class Transactions:
@@ -114,6 +97,7 @@ class Transactions:
         self._held: set[Lease] = set()
         """What the newest transaction was for."""
         self._fenced_at: deque[float] = deque(maxlen=FENCED_MAX + 1)
+        self._bounded = Bounded("offsets")
 
     @property
     def thread(self) -> ThreadPoolExecutor:
@@ -169,6 +153,7 @@ class Transactions:
             with contextlib.suppress(KafkaException):
                 self._producer.abort_transaction(STEP_SECONDS)
             self._producer = None
+        self._bounded.close()
 
     def commit(self, parts: list[Part]) -> set[int]:
         """Step 8: commit the parts whose leases are open; returns their indices. See `records.Log.commit`."""
@@ -237,16 +222,36 @@ class Transactions:
             for part in parts:
                 _produce(producer, part)
             # 8c. offsets, fenced by the group's generation
-            self._watched(lambda: producer.send_offsets_to_transaction(offsets, metadata, STEP_SECONDS))
+            self._send_offsets(producer, offsets, metadata)
             # 8d. commit: -1, because a time-out of our own would leave the outcome open (pitfall P19)
             self._end(producer, lambda: producer.commit_transaction(-1))
         except KafkaException as failure:
             return self._recover(producer, failure)
+        except TimeoutError:
+            return self._leave_behind()
         except BufferError as full:
             raise self._lost(Rebuilt.LOST, f"librdkafka's queue is full: {full}") from full
         self._metrics.transactions.labels("committed").inc()
         self._metrics.transaction_seconds.observe(self._clock.monotonic() - began)
         return True
+
+    def _send_offsets(self, producer: Producer, offsets: list[TopicPartition], metadata: object) -> None:
+        """Raises TimeoutError when librdkafka does not give the thread back."""
+
+        def send() -> None:
+            producer.send_offsets_to_transaction(offsets, metadata, OFFSETS_SECONDS)
+
+        self._watched(lambda: self._bounded.run(send, OFFSETS_SECONDS + OFFSETS_GRACE_SECONDS))
+
+    def _leave_behind(self) -> bool:
+        """Nobody has asked for its end yet: a new producer aborts it, and it is sent again.
+
+        librdkafka waits for a broker that left the cluster, and nothing that we may call tells it not to.
+        """
+        self._producer, self._may_build = None, True
+        self._suspect(Rebuilt.STUCK_OFFSETS, "librdkafka does not come back from sending the offsets")
+        self._metrics.transactions.labels("aborted").inc()
+        return False
 
     def _end(self, producer: Producer, call: Callable[[], object]) -> None:
         """Commit or abort; what took long may have been sent twice, and the first sending may still arrive."""

@@ -9,9 +9,10 @@ from confluent_kafka import Consumer
 from processor.demo.kafka import Broker
 from processor.shell.clock import SystemClock
 from processor.shell.leases import Lease
+from processor.shell.producer_config import producer_config
 from processor.shell.records import KafkaRefused, Part, Produce, TransactionLost
 from processor.shell.topics import TopicNames
-from processor.shell.transaction import Transactions, producer_config
+from processor.shell.transaction import Transactions
 from processor.wire.inputs import Rejected
 from tests.broker import produce, read_committed
 from tests.shell.changelog import Writer, few_topics

@@ -12,9 +12,10 @@ from processor.shell.clock import SystemClock
 from processor.shell.kafka_errors import Rebuilt
 from processor.shell.leases import Leases
 from processor.shell.metrics import Metrics
+from processor.shell.producer_config import producer_config
 from processor.shell.records import Part, Partition, Produce
 from processor.shell.topics import TopicNames
-from processor.shell.transaction import Transactions, producer_config
+from processor.shell.transaction import Transactions
 from tests.broker import produce, read_committed
 
 
