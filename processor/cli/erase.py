@@ -24,9 +24,9 @@ from processor.settings import Settings, SettingsWrong, load
 from processor.shell.contract import ConnectionWrong, KafkaUnreachable, TopicsUnfit, topic_partitions
 from processor.shell.intake import order_to_erase, read_order
 from processor.shell.kafka_errors import is_refusal
+from processor.shell.log_ends import LATEST, list_ends
 from processor.shell.partition import task_of
 from processor.shell.records import Produce
-from processor.shell.restore import LATEST
 from processor.shell.schema_files import schema_texts
 from processor.shell.topics import Kept, TopicNames, kept_until, topic_configs
 from processor.wire.avro import Codec, Undecodable
@@ -131,27 +131,21 @@ def _erase(cluster: _Cluster, codec: Codec, site_id: str, event_id: str, timeout
 
 def _ends(cluster: _Cluster) -> list[TopicPartition]:
     """Where everything that follows from the order will stand: at these offsets, or later."""
-    asked = {
-        TopicPartition(topic, partition): LATEST
+    asked = [
+        (topic, partition)
         for topic in (cluster.names.outcomes, cluster.names.enrolment_status)
         for partition in range(cluster.partitions[topic])
-    }
+    ]
     admin = AdminClient(cluster.where)  # by name: one that nobody holds is gone before it answers
     deadline = time.monotonic() + ASK_SECONDS
     while True:
-        try:
-            futures = admin.list_offsets(asked, request_timeout=ASK_SECONDS)
-            ends = [TopicPartition(p.topic, p.partition, future.result().offset) for p, future in futures.items()]
-            # Where the leader has just gone, librdkafka tells no error, and an offset that is none (measured).
-            if all(end.offset >= 0 for end in ends):
-                return ends
-            if time.monotonic() > deadline:
-                raise _Failed("the ends of the outcomes are not known while brokers move, so nothing was ordered")
-        except KafkaException as failure:
-            # A partition whose leader is about to change answers again a moment later.
-            if is_refusal(failure.args[0]) or time.monotonic() > deadline:
-                why = _words(failure)
-                raise _Failed(f"the ends of the outcomes cannot be read, so nothing was ordered: {why}") from failure
+        found, why = list_ends(admin, asked, LATEST, ASK_SECONDS)
+        if why is None:
+            return [TopicPartition(*partition, offset) for partition, offset in found.items()]
+        # A partition whose leader is about to change answers again a moment later.
+        if is_refusal(why) or time.monotonic() > deadline:
+            sentence = f"{why.str()} ({why.name()})"
+            raise _Failed(f"the ends of the outcomes cannot be read, so nothing was ordered: {sentence}")
         time.sleep(ASK_AGAIN_SECONDS)
 
 

@@ -33,7 +33,6 @@ _NO_ID = "A" * 22
 _INPUTS = ("plug_in", "user_boost", "consent_withdrawn")
 _OUTPUTS = ("modified_schedule", "enrolment_status", "outcomes", "dead_letter")
 _INTERNAL = ("state", "reroute")
-_FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED}
 _NO_TRANSACTIONS = "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"
 _NO_GROUP = "GROUP_AUTHORIZATION_FAILED"
 log = structlog.get_logger(__name__)
@@ -219,15 +218,15 @@ def _describe(admin: AdminClient, names: TopicNames, group_id: str) -> tuple[dic
         TopicCollection(list(astuple(names))), include_authorized_operations=True, request_timeout=DESCRIBE_SECONDS
     )
     ids: dict[str, str] = {}
-    allowed: dict[tuple[str, str], set[str] | None] = {}
+    allowed: dict[str, set[str] | None] = {}
     for name, future in topics.items():
-        allowed["topic", name], topic_id = _operations(future)
+        allowed[name], topic_id = _operations(future)
         if topic_id:
             ids[name] = topic_id
     forbidden = [
         right
         for right in needed_rights(names, group_id)
-        if (known := allowed.get((right.kind, right.name))) is not None and right.operation not in known
+        if right.kind == "topic" and (known := allowed[right.name]) is not None and right.operation not in known
     ]
     return {name: ids[name] for field in (*_INPUTS, *_INTERNAL) if (name := getattr(names, field)) in ids}, forbidden
 
@@ -237,7 +236,7 @@ def _operations(answer: "Future[Any]") -> tuple[set[str] | None, str | None]:
     try:
         described = answer.result()
     except KafkaException as failure:
-        return (set() if failure.args[0].code() in _FORBIDDEN else None), None
+        return (set() if failure.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED else None), None
     operations: list[AclOperation] | None = described.authorized_operations
     topic_id = str(getattr(described, "topic_id", _NO_ID))
     return (

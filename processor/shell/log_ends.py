@@ -1,11 +1,10 @@
 """Where logs begin and end, asked of the brokers in one bounded question for all partitions at once.
 
-For the poll thread, which must not wait for each partition in turn: until it polls again nothing else is served, and
-in the end the group takes the member for dead. The one idea: an answer is a number that was true at one moment, and
-whoever asks says for how long it may be asked for.
+`list_ends` is that question, for anybody. `LogEnds` is for the poll thread, which must not wait for each partition in
+turn: until it polls again nothing else is served, and in the end the group takes the member for dead. The one idea: an
+answer is a number that was true at one moment, and whoever asks says for how long it may be asked for.
 """
 
-import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from threading import Event
@@ -14,6 +13,7 @@ from typing import Any
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # its stubs omit it
 
+from processor.shell.asker import monotonic
 from processor.shell.records import KafkaRefused, Partition
 
 FIRST_SECONDS = 30.0
@@ -39,18 +39,19 @@ class LogEnds:
         Those without an answer are asked for again: a partition may have no leader yet, or change it just now.
         """
         found: dict[Partition, int] = {}
-        deadline = _monotonic() + self._first_seconds
+        deadline = monotonic() + self._first_seconds
         why = "no answer"
         while left := [partition for partition in partitions if partition not in found]:
-            remaining = deadline - _monotonic()
+            remaining = deadline - monotonic()
             if remaining <= 0 or stopping.is_set():
                 raise KafkaRefused(
                     f"the brokers did not tell within {self._first_seconds:g} s where {left[0][0]} [{left[0][1]}] "
                     f"begins, and {len(left) - 1} more partitions ({why}); look whether they have a leader, and start "
                     "again"
                 )
-            told, why = self._ask(left, EARLIEST, IsolationLevel.READ_COMMITTED, min(TRY_SECONDS, remaining))
+            told, failure = list_ends(self._admin, left, EARLIEST, min(TRY_SECONDS, remaining))
             found |= told
+            why = failure.str() if failure else why
             if len(found) < len(partitions):
                 stopping.wait(REST_SECONDS)
         return found
@@ -58,47 +59,52 @@ class LogEnds:
     def still(self, tasks: Collection[int]) -> dict[int, int]:
         """Where the changelogs of these tasks end, of those where no transaction is open; empty-handed after 0.5 s."""
         found: dict[int, int] = {}
-        deadline = _monotonic() + STILL_SECONDS
+        deadline = monotonic() + STILL_SECONDS
         while left := [(self._changelog, task) for task in tasks if task not in found]:
-            remaining = deadline - _monotonic()
+            remaining = deadline - monotonic()
             if remaining <= 0:
                 break
-            ends, _ = self._ask(left, LATEST, IsolationLevel.READ_UNCOMMITTED, remaining)
-            stable, _ = self._ask(left, LATEST, IsolationLevel.READ_COMMITTED, remaining)
+            ends, _ = list_ends(self._admin, left, LATEST, remaining, IsolationLevel.READ_UNCOMMITTED)
+            stable, _ = list_ends(self._admin, left, LATEST, remaining)
             found |= {p[1]: end for p, end in ends.items() if stable.get(p) == end}
             if len(found) < len(tasks):
                 Event().wait(REST_SECONDS / 5)
         return found
 
-    def _ask(
-        self, partitions: Collection[Partition], spec: OffsetSpec, isolation: IsolationLevel, seconds: float
-    ) -> tuple[dict[Partition, int], str]:
-        """What is told within so many seconds, and in a phrase why the rest is not."""
-        found: dict[Partition, int] = {}
-        why = "no answer"
+
+def list_ends(
+    admin: AdminClient,
+    partitions: Collection[Partition],
+    spec: OffsetSpec,
+    seconds: float,
+    isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+) -> tuple[dict[Partition, int], KafkaError | None]:
+    """The first or last offset of each that is told within so many seconds, and why the others are not.
+
+    read_committed, an open transaction hides what lies above it.
+    """
+    found: dict[Partition, int] = {}
+    why: KafkaError | None = None
+    try:
+        asked = {TopicPartition(*partition): spec for partition in partitions}
+        futures = admin.list_offsets(asked, isolation_level=isolation, request_timeout=max(seconds, 0.1))
+    except KafkaException as failure:
+        return found, failure.args[0]
+    for partition, future in futures.items():
+        try:
+            offset = future.result(seconds + 1).offset
+        except KafkaException as failure:
+            why = failure.args[0]
+        except TimeoutError:
+            why = KafkaError(KafkaError._TIMED_OUT)
+        else:
+            # Where the leader has just gone, librdkafka tells no error, and an offset that is none (measured).
+            if offset >= 0:
+                found[partition.topic, partition.partition] = offset
+            else:
+                why = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+    if why is not None:
         with suppress(KafkaException):
-            futures = self._admin.list_offsets(
-                {TopicPartition(*partition): spec for partition in partitions},
-                isolation_level=isolation,
-                request_timeout=max(seconds, 0.1),
-            )
-            for partition, future in futures.items():
-                try:
-                    offset = future.result(seconds + 1).offset
-                except KafkaException as failure:
-                    why = failure.args[0].str()
-                except TimeoutError:
-                    why = KafkaError(KafkaError._TIMED_OUT).str()
-                else:
-                    # Where the leader has just gone, librdkafka tells no error, and an offset that is none (measured).
-                    if offset >= 0:
-                        found[partition.topic, partition.partition] = offset
-        if len(found) < len(partitions):
-            with suppress(KafkaException):
-                # It asks whom it takes for the leader; without this it would for more than a minute (measured).
-                self._admin.list_topics(timeout=min(seconds, 1.0))
-        return found, why
-
-
-def _monotonic() -> float:
-    return time.monotonic()  # noqa: TID251 - bounds blocking calls, decides nothing
+            # It asks whom it takes for the leader; without this it would for more than a minute (measured).
+            admin.list_topics(timeout=min(seconds, 1.0))
+    return found, why

@@ -30,6 +30,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from processor.shell.asker import Asker, monotonic
 from processor.shell.group_offsets import GroupOffsets
 from processor.shell.kafka_errors import is_refusal
+from processor.shell.log_ends import EARLIEST, LATEST, list_ends
 from processor.shell.metrics import Metrics
 from processor.shell.partition import task_of
 from processor.shell.progress import Progress
@@ -56,7 +57,6 @@ BULK_MAX = 500
 CHECKED_AT_ONCE = 10_000
 SITES_LOOKED_AT = 100
 """So many sites do not all fall to their old task by chance when the number of tasks was changed."""
-EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 READER: Mapping[str, Any] = MappingProxyType(
     {
         "enable.auto.commit": False,
@@ -207,17 +207,12 @@ class Restorer:
         asker: Asker,
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> dict[Partition, int]:
-        """The first or last offset of each; read_committed, an open transaction hides what lies above it."""
 
         def ask() -> dict[Partition, int]:
-            asked = {TopicPartition(*partition): spec for partition in partitions}
-            futures = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=ASK_SECONDS)
-            try:
-                return _told(futures)
-            except KafkaException:
-                # It asks whom it takes for the leader; without this it did for more than a minute (measured).
-                self._admin.list_topics(timeout=ASK_SECONDS)
-                raise
+            found, why = list_ends(self._admin, partitions, spec, ASK_SECONDS, isolation)
+            if why is not None:
+                raise KafkaException(why)
+            return found
 
         return asker.ask(f"the ends of {', '.join(sorted({topic for topic, _ in partitions}))}", ask)
 
@@ -288,14 +283,6 @@ class Restorer:
             raise RestoreFailed(f"{where} holds a record at offset {message.offset()} that is not ours: {bad}") from bad
         # At the partition's end librdkafka tells the offset that would be next.
         return (message.offset() or 0) + (message.error() is None)
-
-
-def _told(futures: Mapping[TopicPartition, Any]) -> dict[Partition, int]:
-    """The answers about offsets. Where a leader has just gone, librdkafka tells no error and no offset (measured)."""
-    found = {(p.topic, p.partition): future.result().offset for p, future in futures.items()}
-    if min(found.values(), default=0) < 0:
-        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
-    return found
 
 
 def _what_is_wrong(value: bytes) -> str:

@@ -91,6 +91,9 @@ class Transactions:
         """What a broker said of the first record that it did not take, and its topic."""
         self._refused_topic: str | None = None
         self._slow_seconds = socket_timeout_ms / 2000
+        self._timeout_seconds = timeout_ms / 1000
+        self._began = 0.0
+        """When the newest transaction did."""
         self._why_rebuild: tuple[Rebuilt, str] | None = None
         self._may_build = False
         """Whether `commit` may build a missing producer by itself: no outcome is unknown."""
@@ -213,7 +216,7 @@ class Transactions:
     def _attempt(self, producer: Producer, parts: list[Part], metadata: object) -> bool:
         """One transaction. True: committed. False: aborted, and the same parts may be sent again."""
         offsets = _offsets(parts)
-        began = self._clock.monotonic()
+        began = self._began = self._clock.monotonic()
         self._undelivered = self._refused_topic = None
         try:
             # 8a. begin
@@ -335,19 +338,22 @@ class Transactions:
         return TransactionLost(sentence)
 
     def _fenced(self, error: KafkaError) -> TransactionLost | KafkaRefused:
-        """Somebody took our id: taken back `FENCED_MAX` times, then there must be two of us (pitfall P18)."""
+        """Somebody took our id: taken back `FENCED_MAX` times, then there must be two of us (pitfall P18).
+
+        Brokers fence us as well when they end a transaction at its time-out, as after a machine that stood still: a
+        transaction that lasted so long is no sign of a rival.
+        """
         now = self._clock.monotonic()
-        self._fenced_at.append(now)
-        while now - self._fenced_at[0] > FENCED_SECONDS:
+        if now - self._began < self._timeout_seconds:
+            self._fenced_at.append(now)
+        while self._fenced_at and now - self._fenced_at[0] > FENCED_SECONDS:
             self._fenced_at.popleft()
         lost = self._lost(Rebuilt.FENCED, f"the producer is finished: {in_words(error)}")
         if len(self._fenced_at) <= FENCED_MAX:
             return lost
         return KafkaRefused(
             f"another process took {self._name} from us {len(self._fenced_at)} times within {FENCED_SECONDS:.0f} s; is "
-            "there one with the same AXLE_PROCESSOR_KAFKA__INSTANCE_ID? Give each its own, or none. If there is not, "
-            "brokers ended our transactions because they outlasted AXLE_PROCESSOR_KAFKA__TRANSACTION_TIMEOUT_SECONDS "
-            f"({error.str()})"
+            f"there one with the same AXLE_PROCESSOR_KAFKA__INSTANCE_ID? Give each its own, or none ({error.str()})"
         )
 
     @property

@@ -199,6 +199,34 @@ def test_an_id_that_is_taken_again_and_again_is_given_up(bench: Bench) -> None:
     assert bench.rebuilds() == {"fenced": 3}
 
 
+class Sleepy(SystemClock):
+    """A clock that another day has come on whenever it is looked at."""
+
+    days = 0
+
+    def monotonic(self) -> float:
+        """As `SystemClock.monotonic`."""
+        self.days += 1
+        return super().monotonic() + self.days * 86_400
+
+
+def test_a_machine_that_stands_still_again_and_again_is_no_rival(bench: Bench) -> None:
+    """Who is fenced because a transaction outlasted its time-out takes the id back as often as it has to."""
+    rival = bench.new_transactions()
+    slept = bench.new_transactions(clock=Sleepy())
+    for offset in range(5):
+        slept.open()
+        rival.open()
+        with pytest.raises(TransactionLost, match="the producer is finished"):
+            slept.commit([bench.part(0, b"fenced", offset=offset)])
+    slept.open()
+    assert slept.commit([bench.part(0, b"awake")]) == {0}
+    for one in (rival, slept):
+        one.close()
+        one.thread.shutdown()
+    assert bench.values(1) == [b"awake"]
+
+
 def test_who_was_fenced_and_owns_nothing_leaves_the_id_alone(bench: Bench) -> None:
     """An old owner that wakes up does not fence its successor; only something to commit makes it take the id again."""
     successor = bench.new_transactions()

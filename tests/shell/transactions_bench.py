@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from processor.shell.clock import SystemClock
+from processor.shell.clock import Clock, SystemClock
 from processor.shell.kafka_errors import Rebuilt
 from processor.shell.leases import Leases
 from processor.shell.metrics import Metrics
@@ -77,6 +77,7 @@ class Bench:
         producer: Callable[[dict[str, Any]], Producer] = Producer,
         *,
         heeds_suspicion: bool = True,
+        clock: Clock | None = None,
     ) -> Transactions:
         config = {
             "bootstrap.servers": self.bootstrap,
@@ -87,7 +88,7 @@ class Bench:
             config,
             self.leases,
             self._group_metadata,
-            SystemClock(),
+            clock or SystemClock(),
             self.metrics,
             producer,
             uniform=lambda low, _: low,
