@@ -1,9 +1,10 @@
 """Mutation testing of the core: `make mutants` breaks every function in every way that mutmut knows.
 
 Each mutant that no test notices has to be in `tests/mutants.toml`, with the reason why it may stay; one that is not,
-or fewer than 90 % noticed, is a failure. mutmut runs the quick tests of the core; a mutant that they do not notice is
-tried again alone, by a process of its own with nearly all of them. That also switches it on before the program is
-imported, which functions that build the table need.
+or fewer than 90 % noticed, is a failure. mutmut runs the quick tests of the core; a mutant that they do not notice, and
+that no reason explains, is tried again alone, by a process of its own with nearly all of them. That also switches it on
+before the program is imported, which functions that build the table need. With `--reasons` the explained ones are tried
+alone too, and those that are noticed after all are named: their reason can go.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -21,8 +23,8 @@ ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).with_name("mutants.toml")
 SHARE_MIN = 0.9
 SECONDS_MAX = 300
-ALONE = ("test_words.py", "test_decide.py", "test_edge_cases_answers.py", "test_edge_cases_consent.py", "")
-"""The tests that notice most come first; the rest of the folder follows."""
+ALONE = ("test_found_by_mutants.py", "test_words.py", "test_decide.py", "test_edge_cases_answers.py", "")
+"""The tests that notice most come first, after those of the module itself; the rest of the folder follows."""
 BIN = Path(sys.executable).parent
 out = Console(stderr=True)
 
@@ -30,10 +32,17 @@ out = Console(stderr=True)
 def main() -> int:
     """0 when enough mutants were noticed and every other one is explained."""
     found = _run()
-    for name in track(sorted(name for name, noticed in found.items() if not noticed), "one by one", console=out):
-        found[name] = _noticed_alone(name)
-    survivors = sorted(name for name, noticed in found.items() if not noticed)
     explained = _explained()
+    asked = [name for name, noticed in found.items() if not noticed]
+    if "--reasons" not in sys.argv:
+        asked = [name for name in asked if _key(name) not in explained]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = zip(asked, pool.map(_noticed_alone, asked), strict=True)
+        for name, noticed in track(answers, "one by one", len(asked), console=out):
+            found[name] = noticed
+            if noticed and _key(name) in explained:
+                out.print(f"noticed, so its reason can go: {_key(name)}")
+    survivors = sorted(name for name, noticed in found.items() if not noticed)
     unexplained = [name for name in survivors if _key(name) not in explained]
     share = 1 - len(survivors) / len(found)
     _tell(found, survivors, unexplained, share)
@@ -59,7 +68,8 @@ def _lines(told: str) -> Iterator[tuple[str, str]]:
 def _noticed_alone(name: str) -> bool:
     """Run the core's tests with the mutant in place from the first import on."""
     slow = [f"--ignore=tests/core/test_{name}.py" for name in ("promises", "permutations")]
-    tests = [f"tests/core/{name}" for name in ALONE]
+    own = f"test_{name.split('.')[2]}.py"
+    tests = [f"tests/core/{file}" for file in (own, *ALONE)]
     command = [str(BIN / "pytest"), "-q", "-x", "-p", "no:cacheprovider", *tests, *slow]
     try:
         return (

@@ -40,7 +40,9 @@ from processor.demo.axle_faults import (
 )
 from processor.demo.axle_forms import InvalidError, read_json, read_schedule
 from processor.demo.axle_operations import (
-    OPERATIONS,
+    ANY_METHOD,
+    NOT_FOUND,
+    UNKNOWN,
     Answer,
     Axle,
     Entities,
@@ -48,6 +50,7 @@ from processor.demo.axle_operations import (
     Request,
     Tokens,
     entities,
+    routes,
 )
 from processor.demo.axle_server import GoneError, Listener, ListenError, Wire, wait_for
 from processor.demo.axle_world import PausePolicy, World
@@ -166,18 +169,17 @@ class AxleSimulator:
         self._released = asyncio.Event()
 
     def _router(self) -> Router:
-        routes = [
-            Route(operation.path, _Endpoint(self._handler(operation)), methods=[operation.method])
-            for operation in OPERATIONS
-        ]
         control = [
             Route("/_sim/faults", _Endpoint(self._get_faults), methods=["GET"]),
             Route("/_sim/faults", _Endpoint(self._put_faults), methods=["PUT"]),
             Route("/_sim/calls", _Endpoint(self._get_calls), methods=["GET"]),
             Route("/_sim/world", _Endpoint(self._get_world), methods=["GET"]),
         ]
-        unknown = Operation("unknown", "*", "", lambda _axle, _request: Answer(404, {"detail": "Not Found"}))
-        return Router([*routes, *control, Route("/{path:path}", _Endpoint(self._handler(unknown)))])
+        return Router([*map(self._route, routes()), *control, self._route(NOT_FOUND)])
+
+    def _route(self, operation: Operation) -> Route:
+        methods = None if operation.method == ANY_METHOD else [operation.method]
+        return Route(operation.path, _Endpoint(self._handler(operation)), methods=methods)
 
     def _handler(self, operation: Operation) -> Callable[[Wire], Awaitable[None]]:
         async def handle(wire: Wire) -> None:
@@ -187,7 +189,7 @@ class AxleSimulator:
             call = _Call(operation, wire, at_ms, request, entities(request, self.world))
             if raw is None:
                 await self._refuse(call, 413, {"detail": f"The body is longer than {BODY_BYTES_MAX} bytes"})
-            elif operation.endpoint in {"token", "unknown"} or self._signed_in(wire):
+            elif operation.endpoint in {"token", UNKNOWN} or self._signed_in(wire):
                 await self._serve(call)
             else:
                 await self._refuse(call, 401, _NOT_SIGNED_IN, {"www-authenticate": "Bearer"})
@@ -237,7 +239,7 @@ class AxleSimulator:
             body, headers = await asyncio.to_thread(rewrite_bytes, rule, raw)
             await call.wire.answer(answer.status, body, headers)
         else:
-            await call.wire.answer(answer.status, raw)
+            await call.wire.answer(answer.status, raw, answer.headers)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

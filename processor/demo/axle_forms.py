@@ -27,7 +27,8 @@ FORM_FIELDS_MAX = 20
 BLOCKS_MAX = 1000
 ASSETS_MAX = 100
 PAGE_MAX = 5000
-PAGE_DIGITS_MAX = 10
+DIGITS_MAX = 18
+OFFSET_MAX = 10**12
 
 _KINDS: dict[type, tuple[str, str]] = {
     str: ("str type expected", "type_error.str"),
@@ -226,14 +227,12 @@ def read_onboarding(body: dict[str, Any]) -> tuple[SiteForm, AssetForm, frozense
 
 
 def read_upsert(body: dict[str, Any]) -> UpsertForm:
-    """The newer onboarding form; InvalidError, also when it names no asset at all."""
+    """The newer onboarding form; InvalidError."""
     fields = _Fields(body, ("body",), [])
     site = _site(fields.section("site"))
     assets = [_asset(item) for item in fields.sections("assets", ASSETS_MAX)]
     proposition = fields.choice("proposition", PROPOSITIONS)
     override = fields.flag("override_withdrawal")
-    if not assets and not fields.problems:
-        fields.complain("assets", "ensure this value has at least 1 items", "value_error.list.min_items")
     fields.finish()
     return UpsertForm(site, assets, proposition, override)
 
@@ -276,12 +275,13 @@ def read_schedule(body: dict[str, Any]) -> list[Block]:
 
 def read_page(query: str) -> tuple[int, int]:
     """(limit, offset) of a page, by default (10, 0); InvalidError when one of them is out of range."""
-    sent = parse_qs(query, max_num_fields=FORM_FIELDS_MAX)
+    sent = _query(query)
     problems: list[Problem] = []
     found = []
-    for name, default, least, most in (("limit", "10", 1, PAGE_MAX), ("offset", "0", 0, 2**31)):
+    for name, default, least, most in (("limit", "10", 1, PAGE_MAX), ("offset", "0", 0, OFFSET_MAX)):
         text = sent.get(name, [default])[-1]
-        value = int(text) if text.isascii() and text.isdigit() and len(text) <= PAGE_DIGITS_MAX else -1
+        # Whatever is further than that is beyond every list, and as good as it.
+        value = min(int(text[:DIGITS_MAX]), OFFSET_MAX) if text.isascii() and text.isdigit() else -1
         if not least <= value <= most:
             message = f"ensure this value is between {least} and {most}"
             problems.append({"loc": ["query", name], "msg": message, "type": "value_error.number"})
@@ -291,6 +291,11 @@ def read_page(query: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
+def read_filter(query: str, name: str) -> str | None:
+    """The text that a list is to be filtered by, or None; InvalidError when the query cannot be read."""
+    return _query(query).get(name, [None])[-1]
+
+
 def read_uuid(text: str, name: str) -> str:
     """A path variable as the canonical text of a uuid; InvalidError."""
     identity = _uuid_or_none(text)
@@ -298,6 +303,14 @@ def read_uuid(text: str, name: str) -> str:
         problem: Problem = {"loc": ["path", name], "msg": "value is not a valid uuid", "type": "type_error.uuid"}
         raise InvalidError([problem])
     return identity
+
+
+def _query(text: str) -> Mapping[str, list[str]]:
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
+    except ValueError as error:
+        problem: Problem = {"loc": ["query"], "msg": "the query cannot be read", "type": "value_error.query"}
+        raise InvalidError([problem]) from error
 
 
 def _site(fields: _Fields) -> SiteForm:

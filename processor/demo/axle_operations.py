@@ -7,7 +7,7 @@ in it does not exist.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -15,6 +15,7 @@ from processor.demo.axle_forms import (
     InvalidError,
     blocks_body,
     read_asset,
+    read_filter,
     read_json,
     read_login,
     read_onboarding,
@@ -28,6 +29,9 @@ from processor.demo.axle_world import RefusedError, World
 
 TOKENS_MAX = 10_000
 UNLIMITED_W = 99_999
+UNKNOWN = "unknown"
+"""The endpoint of a call that is not in the interface."""
+ANY_METHOD = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Answer:
     status: int
     body: object = None
     effect: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +143,19 @@ class Axle:
         """A site."""
         return Answer(200, self.world.site(request.identity("site_id")).body())
 
+    def list_sites(self, request: Request) -> Answer:
+        """A page of all sites, or of those with a meter or a postcode."""
+        limit, offset = read_page(request.query)
+        mpan, postcode = read_filter(request.query, "mpan"), read_filter(request.query, "postcode")
+        sites = self.world.find_sites(mpan, postcode)
+        page = [site.body() for site in sites[offset : offset + limit]]
+        return Answer(200, {"sites": page} | _page_numbers("sites", len(sites), limit, offset))
+
     def list_assets(self, request: Request) -> Answer:
         """A page of all assets."""
         limit, offset = read_page(request.query)
-        total = len(self.world.assets)
-        body = {
-            "assets": [asset.body() for asset in self.world.page(limit, offset)],
-            "total_num_assets": total,
-            "total_num_pages": math.ceil(total / limit),
-            "page_number": offset // limit + 1,
-        }
-        return Answer(200, body)
+        page = [asset.body() for asset in self.world.page(limit, offset)]
+        return Answer(200, {"assets": page} | _page_numbers("assets", len(self.world.assets), limit, offset))
 
     def create_asset(self, request: Request) -> Answer:
         """A further asset at a site."""
@@ -200,6 +207,14 @@ class Axle:
         return Answer(200, {"connectorId": 1, "csChargingProfiles": profile})
 
 
+def _page_numbers(what: str, total: int, limit: int, offset: int) -> dict[str, int]:
+    return {
+        f"total_num_{what}": total,
+        "total_num_pages": math.ceil(total / limit),
+        "page_number": offset // limit + 1,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Entities:
     """Whom a call is about, as far as the request and the world tell."""
@@ -235,6 +250,7 @@ OPERATIONS = (
     Operation("onboard", "POST", "/entities/site/onboard-site-and-asset", Axle.onboard_site_and_asset),
     Operation("onboard", "POST", "/entities/site/onboard", Axle.onboard),
     Operation("look-up", "GET", "/entities/asset/external-id/{external_id}", Axle.look_up),
+    Operation("site", "GET", "/entities/site", Axle.list_sites),
     Operation("site", "GET", "/entities/site/{site_id}", Axle.get_site),
     Operation("asset", "GET", "/entities/asset", Axle.list_assets),
     Operation("asset", "POST", "/entities/asset", Axle.create_asset),
@@ -245,3 +261,22 @@ OPERATIONS = (
     Operation("rewards", "GET", "/rewards/{site_id}/info", Axle.get_rewards),
     Operation("examples", "GET", "/examples/ocpp-charging-profile", Axle.ocpp_example),
 )
+
+
+def _refusal(path: str, status: int, detail: str, headers: Mapping[str, str]) -> Operation:
+    answer = Answer(status, {"detail": detail}, headers=headers)
+    return Operation(UNKNOWN, ANY_METHOD, path, lambda _axle, _request: answer)
+
+
+def routes() -> list[Operation]:
+    """The table, each path followed by a row that refuses its other methods, as in OpenAPI: a path wins by its text."""
+    rows: list[Operation] = []
+    for path in dict.fromkeys(operation.path for operation in OPERATIONS):
+        taken = [operation for operation in OPERATIONS if operation.path == path]
+        allowed = ", ".join(operation.method for operation in taken)
+        rows += [*taken, _refusal(path, 405, "Method Not Allowed", {"allow": allowed})]
+    return rows
+
+
+NOT_FOUND = _refusal("/{path:path}", 404, "Not Found", {})
+"""The answer to every path that is not in the table."""

@@ -5,6 +5,7 @@ codes and routes in `axle_operations.py`. The idea: every answer is a function o
 before, so that two runs of the same test see the same ids and the same pauses.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ WITHDRAWAL_THRESHOLD_PENCE = 500
 WITHDRAWAL_WAIT_DAYS = 30
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HASH_RANGE = 2**64
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 class RefusedError(Exception):
@@ -187,9 +189,13 @@ class World:
         """At most `limit` assets in the order of their creation, after the first `offset`."""
         return list(islice(self.assets.values(), offset, offset + limit))
 
+    def find_sites(self, mpan: str | None, postcode: str | None) -> list[Site]:
+        """The sites with this meter and this postcode (None: any) in the order of their creation."""
+        return [site for site in self.sites.values() if mpan in {None, site.mpan} and postcode in {None, site.postcode}]
+
     def onboard(self, form: SiteForm, asset_form: AssetForm, methods: frozenset[str]) -> tuple[Site, Asset]:
-        """A new site with its first asset: 400 without a proper meter consent, 409 when one exists, 422."""
-        consent_at = _meter_consent(form)
+        """A new site with its first asset: 400 without a good consent and e-mail, 409 when one exists, 422."""
+        consent_at = _checked_consent(form)
         if form.mpan in self._site_by_mpan:
             raise RefusedError(409, "Site already exists")
         self._refuse_known(asset_form.external_id)
@@ -203,11 +209,13 @@ class World:
         400 and 422 as in `onboard`, 422 too after an unenrolment without an override, 409 when an asset is of
         another type or at another site.
         """
-        consent_at = _meter_consent(form.site)
+        consent_at = _checked_consent(form.site)
         self._refuse_not_eligible(form.site.mpan)
         site = self.sites.get(self._site_by_mpan.get(form.site.mpan, ""))
         if site is not None and site.withdrew and not form.override_withdrawal:
             raise RefusedError(422, "User previously withdrew consent; set override_withdrawal to enrol again")
+        if not form.assets:
+            raise RefusedError(422, "Site is not eligible without an asset")
         for asset_form in form.assets:
             self._refuse_conflict(asset_form, site)
         created = site is None
@@ -345,7 +353,9 @@ class World:
         return str(identity)
 
 
-def _meter_consent(form: SiteForm) -> datetime:
+def _checked_consent(form: SiteForm) -> datetime:
+    if form.email is not None and not _EMAIL.fullmatch(form.email):
+        raise RefusedError(400, "email is not a valid email address")
     if form.consent_at is None:
         raise RefusedError(400, "gave_boundary_meter_consent_at is required")
     if form.consent_at.tzinfo is None:

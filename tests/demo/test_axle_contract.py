@@ -17,7 +17,7 @@ def document() -> dict[str, Any]:
     full: dict[str, Any] = json.loads(json.dumps(CONTRACT))
     full["paths"]["/other"] = {"get": {"responses": {}}}
     full["components"]["schemas"]["Stranger"] = {"type": "object"}
-    full["components"]["schemas"]["Token"] |= {"title": "Token", "description": "Prose", "example": {}}
+    full["components"]["schemas"]["Token"] |= {"title": "Token", "description": "Prose"}
     full["paths"]["/auth/token-form"]["post"] |= {"summary": "Prose", "tags": ["1"]}
     return full
 
@@ -84,6 +84,28 @@ def test_a_wrong_answer_breaks_the_contract(status: int, body: object) -> None:
     """A status that the document does not have and a body of another shape are found."""
     with pytest.raises((AssertionError, ValidationError)):
         check_answer("GET", "/entities/site/00000000-0000-0000-0000-000000000000", status, body)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/entities/site/home",
+        "/entities/site?limit=0",
+        "/entities/site?limit=5001&offset=1",
+        "/entities/site?colour=blue",
+    ],
+)
+def test_a_wrong_parameter_breaks_the_contract(path: str) -> None:
+    """An id that is no uuid, a number out of its range and a parameter that the document does not name are found."""
+    with pytest.raises((AssertionError, ValidationError)):
+        check_request("GET", path, None)
+
+
+def test_examples_survive_the_trimming() -> None:
+    """An example stays word for word, also where it has a key that is prose elsewhere."""
+    full = document()
+    full["components"]["schemas"]["Token"]["examples"] = [{"title": "kept"}]
+    assert trim(full)["components"]["schemas"]["Token"]["examples"] == [{"title": "kept"}]
 
 
 def test_an_unknown_path_breaks_the_contract() -> None:

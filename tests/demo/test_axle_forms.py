@@ -105,7 +105,6 @@ def test_the_guide_form_is_checked_field_by_field(change: dict[str, Any], where:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"assets": []}, "body.assets"),
         ({"assets": [{"type": "charger"}]}, "body.assets.0.external_id"),
         ({"proposition": "pause"}, "body.proposition"),
         ({"override_withdrawal": "yes"}, "body.override_withdrawal"),

@@ -108,6 +108,21 @@ async def test_a_meter_consent_without_a_zone_or_missing_is_a_bad_request(form: 
 
 
 @pytest.mark.parametrize("form", [GUIDE_FORM, NEWER_FORM])
+async def test_a_bad_email_address_is_a_bad_request(form: str) -> None:
+    """Both forms answer 400 to an e-mail address that is none."""
+    async with running() as rig:
+        body = onboarding() if form == GUIDE_FORM else upsert("charger-001")
+        assert (await rig.call("POST", form, body | {"site": GUIDE_SITE | {"email": "nobody"}}))[0] == 400
+
+
+async def test_an_onboarding_without_a_charger_is_refused() -> None:
+    """The newer form with no asset at all gets 422 in a sentence."""
+    async with running() as rig:
+        status, answer = await rig.call("POST", NEWER_FORM, upsert())
+        assert (status, type(answer["detail"])) == (422, str)
+
+
+@pytest.mark.parametrize("form", [GUIDE_FORM, NEWER_FORM])
 async def test_a_site_that_is_not_eligible_is_refused_in_a_sentence(form: str) -> None:
     """A site that is not eligible gets 422 with a plain text as its detail."""
     async with running(not_eligible=frozenset({GUIDE_SITE["mpan"]})) as rig:
@@ -171,11 +186,31 @@ async def test_chargers_come_and_go_at_a_site() -> None:
         assert rig.sim.world.sites[site_id].asset_ids == [second["id"]]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=5001", "limit=x", "offset=-1"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=5001", "limit=x", "limit=", "offset=-1", "&".join("x" * 30)])
 async def test_a_page_out_of_range_is_invalid(query: str) -> None:
     """A limit or offset outside what the document allows is a validation error."""
     async with running() as rig:
-        assert (await rig.call("GET", f"/entities/asset?{query}"))[0] == 422
+        assert (await rig.call("GET", f"/entities/asset?{query}", wrong=True))[0] == 422
+        assert (await rig.call("GET", f"/entities/site?{query}", wrong=True))[0] == 422
+
+
+async def test_sites_are_listed_page_by_page() -> None:
+    """All sites are listed in the order they came, or those with a meter, or with a postcode."""
+    async with running() as rig:
+        first, _ = await rig.onboard()
+        second, _ = await rig.onboard("charger-002", mpan="2000000000000", postcode="N1 9GU")
+        _, page = await rig.call("GET", "/entities/site?limit=1&offset=1")
+        assert [site["id"] for site in page["sites"]] == [second]
+        assert (page["total_num_sites"], page["total_num_pages"], page["page_number"]) == (2, 2, 2)
+        for query, expected in (
+            ("", [first, second]),
+            ("?mpan=1234567890123", [first]),
+            ("?postcode=N1%209GU", [second]),
+            ("?mpan=1234567890123&postcode=N1%209GU", []),
+            (f"?offset={10**30}", []),
+        ):
+            _, page = await rig.call("GET", f"/entities/site{query}")
+            assert [site["id"] for site in page["sites"]] == expected
 
 
 async def test_an_offboarding_takes_the_site_and_all_its_chargers() -> None:
@@ -232,7 +267,7 @@ async def test_what_is_not_known_is_not_found(method: str, path: str, body: obje
 async def test_an_id_that_is_no_uuid_is_invalid(method: str, path: str, body: object) -> None:
     """A path with something else in the place of a uuid is a validation error, not a 404."""
     async with running() as rig:
-        status, answer = await rig.call(method, path, body)
+        status, answer = await rig.call(method, path, body, wrong=True)
         assert status == 422
         assert answer["detail"][0]["type"] == "type_error.uuid"
 
@@ -253,6 +288,23 @@ async def test_the_ocpp_example_is_a_charging_profile() -> None:
     async with running() as rig:
         status, profile = await rig.call("GET", "/examples/ocpp-charging-profile")
         assert (status, profile["csChargingProfiles"]["chargingProfilePurpose"]) == (200, "TxProfile")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", "/entities/asset", "GET, POST"),
+        ("GET", "/entities/site/onboard", "POST"),
+        ("PUT", f"/entities/asset/{NOWHERE}", "DELETE"),
+    ],
+)
+async def test_a_method_that_a_path_does_not_take_is_refused(method: str, path: str, allowed: str) -> None:
+    """A path of the document refuses other methods with 405 and says which it takes; nobody need be signed in."""
+    async with running() as rig:
+        rig.http.headers.pop("authorization")
+        answer = await rig.http.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert answer.json() == {"detail": "Method Not Allowed"}
 
 
 async def test_an_unknown_route_is_not_found() -> None:

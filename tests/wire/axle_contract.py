@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
@@ -27,20 +28,25 @@ _CALLS: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def operation(method: str, path: str) -> tuple[str, dict[str, Any]]:
-    """The template and the operation that a concrete path belongs to; AssertionError when there is none.
+    """The template and the operation that a concrete path, quoted as it is sent, belongs to; or AssertionError.
 
-    A template without a variable wins over one with a variable, as in OpenAPI.
+    A template without a variable wins over one with a variable, as in OpenAPI. A query is passed over.
     """
+    path = path.partition("?")[0]
     candidates = sorted((template.count("{"), template) for verb, template in _CALLS if verb == method)
     for _, template in candidates:
-        if re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)), path):
+        if _variables(template, path) is not None:
             return template, _CALLS[method, template]
     raise AssertionError(f"Axle's document has no {method} {path}")
 
 
 def check_request(method: str, path: str, body: object, content_type: str = "application/json") -> None:
-    """Raises when Axle would not take this body: decoded JSON, or form fields, or None for no body."""
+    """Raises when Axle would not take this call.
+
+    `path` is quoted and may have a query; `body` is decoded JSON, or form fields, or None for no body.
+    """
     template, found = operation(method, path)
+    _check_parameters(template, method.lower(), found.get("parameters", []), path)
     if "requestBody" not in found:
         assert body is None, f"{method} {template} takes no body"
         return
@@ -48,6 +54,29 @@ def check_request(method: str, path: str, body: object, content_type: str = "app
     assert content_type in content, f"{method} {template} does not take {content_type}"
     where = f"paths/{_escape(template)}/{method.lower()}/requestBody"
     _validate(f"{where}/content/{_escape(content_type)}/schema", body)
+
+
+def _check_parameters(template: str, method: str, parameters: list[dict[str, Any]], path: str) -> None:
+    bare, _, query = path.partition("?")
+    sent = {("path", name): unquote(text) for name, text in (_variables(template, bare) or {}).items()}
+    sent |= {
+        ("query", name): text for name, text in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    }
+    for position, parameter in enumerate(parameters):
+        key = parameter["in"], parameter["name"]
+        assert key in sent or not parameter["required"], f"{template} asks for {key}"
+        if key in sent:
+            text = sent.pop(key)
+            value = int(text) if parameter["schema"]["type"] == "integer" else text
+            _validate(f"paths/{_escape(template)}/{method}/parameters/{position}/schema", value)
+    assert not sent, f"{template} has no {sorted(sent)}"
+
+
+def _variables(template: str, path: str) -> dict[str, str] | None:
+    """The variables of a template as they stand in a path, or None when the path is not of it."""
+    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template))
+    found = re.fullmatch(pattern, path)
+    return found.groupdict() if found else None
 
 
 def check_answer(method: str, path: str, status: int, body: object) -> None:

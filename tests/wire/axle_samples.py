@@ -99,10 +99,3 @@ UUIDS = st.uuids().map(str)
 SCHEDULES = st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=4).map(normalise)
 HOUSEHOLDS = st.builds(Enrolment, TEXTS, TEXTS, TEXTS, TIMES, TIMES, st.none() | TEXTS)
 POWERS = st.none() | st.floats(0, 1000)
-ANY_INTENT: st.SearchStrategy[Intent] = st.one_of(
-    st.builds(Onboard, IDS, IDS, HOUSEHOLDS, POWERS, st.none() | UUIDS, st.sampled_from(OnboardingForm), st.booleans()),
-    st.builds(LookUp, IDS, IDS, st.just(0)),
-    st.builds(AskSchedule, IDS, IDS, st.just(1), UUIDS, SCHEDULES, st.booleans()),
-    st.builds(Remove, IDS, IDS, UUIDS),
-    st.builds(Offboard, IDS, UUIDS, st.booleans()),
-)

@@ -1,8 +1,8 @@
 """Cuts Axle's OpenAPI document down to the operations that the processor and the simulator share.
 
 Here lives the one transformation from the full document to `axle_contract.json`; nothing here validates a
-message (that is `axle_contract.py`). The idea: keep every rule that a machine can check, drop every word that
-only a person reads, so that the tests carry the interface without carrying the publisher's prose.
+message (that is `axle_contract.py`). The idea: keep every rule that a machine can check and every example that it
+can try, drop every word that only a person reads, so that the tests carry the interface without the publisher's prose.
 
     python tests/wire/trim_openapi.py OPENAPI.json           writes axle_contract.json
     python tests/wire/trim_openapi.py OPENAPI.json --check   exit 1 when the file on disk says otherwise
@@ -22,6 +22,7 @@ OPERATIONS = (
     ("get", "/entities/asset/external-id/{external_id}"),
     ("delete", "/entities/asset/{asset_id}"),
     ("post", "/entities/asset/{asset_id}/event/plug-in-schedule"),
+    ("get", "/entities/site"),
     ("post", "/entities/site/onboard"),
     ("post", "/entities/site/onboard-site-and-asset"),
     ("get", "/entities/site/{site_id}"),
@@ -30,25 +31,28 @@ OPERATIONS = (
     ("get", "/examples/ocpp-charging-profile"),
     ("get", "/rewards/{site_id}/info"),
 )
-PROSE = frozenset({"deprecated", "description", "example", "examples", "summary", "tags", "title"})
+PROSE = frozenset({"deprecated", "description", "summary", "tags", "title"})
+EXAMPLES = frozenset({"example", "examples"})
 # Under these keys come names that the publisher chose, so a property called `title` is not prose.
 NAME_MAPS = frozenset({"properties", "schemas"})
 COMPONENT = "#/components/schemas/"
 
 
 def without_prose(value: Any) -> Any:
-    """The same JSON value with every key that only explains left out, at any depth."""
+    """The same JSON value with every key that only explains left out, at any depth; examples stay as they are."""
     if isinstance(value, list):
         return [without_prose(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        key: {name: without_prose(item) for name, item in child.items()}
-        if key in NAME_MAPS and isinstance(child, dict)
-        else without_prose(child)
-        for key, child in value.items()
-        if key not in PROSE
-    }
+    return {key: _kept(key, child) for key, child in value.items() if key not in PROSE}
+
+
+def _kept(key: str, child: Any) -> Any:
+    if key in EXAMPLES:
+        return child
+    if key in NAME_MAPS and isinstance(child, dict):
+        return {name: without_prose(item) for name, item in child.items()}
+    return without_prose(child)
 
 
 def references(value: Any) -> set[str]:
@@ -75,7 +79,7 @@ def trim(document: dict[str, Any]) -> dict[str, Any]:
         waiting |= references(schemas[name]) - schemas.keys()
     return {
         "openapi": document["openapi"],
-        "info": {"version": document["info"]["version"]},
+        "info": {"title": document["info"]["title"], "version": document["info"]["version"]},
         "paths": paths,
         "components": {
             "schemas": schemas,
