@@ -14,8 +14,6 @@ from typing import Any, Literal
 from confluent_kafka import KafkaException, Message
 from confluent_kafka.admin import AdminClient
 
-from processor.core.events import Source
-from processor.core.outputs import ModifiedSchedule, Outcome
 from processor.demo.audience import Audience
 from processor.demo.axle import AxleSimulator, SimSettings
 from processor.demo.child import ProcessorChild
@@ -23,13 +21,14 @@ from processor.demo.history import History, Published, Settled
 from processor.demo.kafka import Broker, ExternalKafka, make_topics
 from processor.demo.reader import Reader
 from processor.demo.scene import Scene
+from processor.demo.seen import Seen, note, read_seen
 from processor.demo.sender import Sender
 from processor.demo.timeline import Frame
 from processor.demo.traffic import Story
 from processor.demo.verifier import open_inputs, report, verify, verify_so_far
 from processor.shell.schema_files import schema_texts
 from processor.shell.topics import DEFAULT_PARTITIONS, TopicNames
-from processor.wire.avro import Codec, Undecodable
+from processor.wire.avro import Codec
 
 EVENTS_MAX = 100_000
 """The story ends here at the latest: everything that was seen is kept until the verdict."""
@@ -269,35 +268,21 @@ class Demo:
 
     def _on_reader_thread(self, loop: asyncio.AbstractEventLoop) -> Callable[[list[Message]], None]:
         def hear(messages: list[Message]) -> None:
-            read = [one for message in messages if (one := self._read(message)) is not None]
-            loop.call_soon_threadsafe(self._hear, read)
+            seen = [read_seen(message, self._names, self._codec) for message in messages]
+            loop.call_soon_threadsafe(self._hear, seen)
 
         return hear
 
-    def _read(self, message: Message) -> Published | Settled | Source | None:
-        value, appended_ms = message.value() or b"", message.timestamp()[1]
-        try:
-            if message.topic() == self._names.modified_schedule:
-                return Published(self._codec.decode_output(ModifiedSchedule, value), appended_ms)
-            if message.topic() == self._names.outcomes:
-                return Settled(self._codec.decode_output(Outcome, value), appended_ms)
-        except Undecodable as error:
-            raise AssertionError(f"the processor published what cannot be read: {error}") from error
-        return _origin(message)
-
-    def _hear(self, read: list[Published | Settled | Source]) -> None:
+    def _hear(self, seen: list[Seen]) -> None:
         now = time.monotonic()
-        for one in read:
+        for one in seen:
+            note(self._history, one)
             if isinstance(one, Published):
                 if self._first_schedule_seconds is None:
                     self._first_schedule_seconds = time.time() - self._began_seconds
-                self._history.published.append(one)
                 self._scene.hear_published(one, now)
             elif isinstance(one, Settled):
-                self._history.settled.append(one)
                 self._scene.hear_settled(one)
-            else:
-                self._history.dead_letters.append(one)
 
     def _report(self) -> dict[str, Any]:
         if self._sender.refused:
@@ -325,14 +310,3 @@ class Demo:
                 future.result()
             except KafkaException as failure:
                 self._audience.say(f"  Left behind on your broker ({failure.args[0].str()}): axle-demo-*")
-
-
-def _origin(message: Message) -> Source:
-    """Where a dead letter stood before."""
-    told = dict(message.headers() or ())
-
-    def text(name: str) -> str:
-        value = told.get(f"dlt-original-{name}", b"")
-        return value.decode() if isinstance(value, bytes) else str(value)
-
-    return Source(text("topic"), int(text("partition")), int(text("offset")))

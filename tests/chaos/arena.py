@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -22,14 +22,15 @@ from typing import Self
 from confluent_kafka import ConsumerGroupState, KafkaException, Message
 from confluent_kafka.admin import AdminClient
 
-from processor.core.events import Source
-from processor.core.outputs import EnrolmentStatus, ModifiedSchedule, Outcome
+from processor.core.outputs import EnrolmentStatus
 from processor.demo.guarded import GuardedProcess
-from processor.demo.history import History, Published, Settled
+from processor.demo.history import History
 from processor.demo.kafka import EmbeddedKafka, make_topics
 from processor.demo.reader import Reader
+from processor.demo.seen import note, read_seen
 from processor.demo.sender import Sender
 from processor.demo.traffic import Story
+from processor.demo.verifier import open_inputs
 from processor.shell.topics import TopicNames
 from tests.chaos.crew import Order, Worker, WorkerFailed
 from tests.kafka.rig import CODEC, Simulator, now_ms, processor_environ, wait_until
@@ -44,6 +45,9 @@ DRAIN_SECONDS = 120.0
 DRAIN_POLL_SECONDS = 0.5
 DELIVERY_SECONDS = 20.0
 START_SECONDS = 30.0
+HEAL_SECONDS = 60.0
+"""So long it may take until every task is at work again."""
+FIRST_OUTCOMES = 100
 _TURN_SECONDS = 0.01
 _BURST_MAX = 100
 _SLOW_SHARE = 0.2
@@ -161,9 +165,17 @@ class Arena:
         self.workers.append(worker)
         return worker
 
-    def begin_traffic(self) -> None:
-        """Events from now on, until `stop_traffic`."""
+    def muster(self, instances: Sequence[str | None]) -> list[Worker]:
+        """A crew with these instance ids that has every task at work, and traffic from now on until `stop_traffic`."""
+        crew = [self.start(instance=instance) for instance in instances]
+        self.wait(self.is_whole, HEAL_SECONDS, "all tasks at work", crew=crew)
         self._traffic.start()
+        self.wait(lambda: len(self.history.settled) > FIRST_OUTCOMES, START_SECONDS, "the first outcomes")
+        return crew
+
+    def is_whole(self) -> bool:
+        """Whether every task is at work somewhere."""
+        return self.working_tasks() == self.tasks
 
     def stop_traffic(self) -> None:
         """No event more; returns when the broker has them all."""
@@ -208,18 +220,13 @@ class Arena:
             return {}
         return {member.client_id: len(member.assignment.topic_partitions) for member in group.members}
 
-    def unsettled(self) -> int:
-        """How many events have no outcome yet."""
-        settled = {one.outcome.source for one in list(self.history.settled)}
-        return sum(put.place not in settled for put in self.history.puts)
-
     def drain(self, differ: Callable[[], list[str]]) -> bool:
         """Wait until every event has its outcome and `differ` finds nothing; False when that does not come."""
         self.stop_traffic()
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
             self.check()
-            if self.unsettled() == 0 and not differ() and self._is_calm():
+            if open_inputs(self.history) == 0 and not differ() and self._is_calm():
                 return True
             time.sleep(DRAIN_POLL_SECONDS)
         return False
@@ -266,18 +273,12 @@ class Arena:
             self.failure = error
 
     def _take(self, message: Message) -> None:
-        value, appended_ms, topic = message.value(), message.timestamp()[1], message.topic()
-        if value is None:
-            return
-        if topic == self.names.modified_schedule:
-            self.history.published.append(Published(CODEC.decode_output(ModifiedSchedule, value), appended_ms))
-        elif topic == self.names.outcomes:
-            self.history.settled.append(Settled(CODEC.decode_output(Outcome, value), appended_ms))
-        elif topic == self.names.enrolment_status:
+        value = message.value()
+        if message.topic() != self.names.enrolment_status:
+            note(self.history, read_seen(message, self.names, CODEC))
+        elif value is not None:
             status = CODEC.decode_output(EnrolmentStatus, value)
             self.statuses[status.site_id] = status
-        else:
-            self.history.dead_letters.append(_origin(message))
 
 
 @contextmanager
@@ -307,14 +308,3 @@ def _deliver(sender: Sender) -> None:
         time.sleep(_TURN_SECONDS)
     if sender.waiting or sender.refused:
         raise RuntimeError(f"the broker did not take {sender.waiting + len(sender.refused)} events")
-
-
-def _origin(message: Message) -> Source:
-    """Where a dead letter stood before."""
-    told = dict(message.headers() or ())
-
-    def text(name: str) -> str:
-        value = told[f"dlt-original-{name}"]
-        return value.decode() if isinstance(value, bytes) else str(value)
-
-    return Source(text("topic"), int(text("partition")), int(text("offset")))

@@ -154,15 +154,3 @@ def _kill_and_return(
         f"{moved:.1f} s after the kill, in sync {in_sync:.1f} s after its return"
     )
     return leaderless
-
-
-def too_small() -> str | None:
-    """Why this machine cannot hold three brokers and two processors, in words; None when it can."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    free_mb = next((int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:")), None)
-    if free_mb is None or free_mb >= 1500:
-        return None
-    return f"three brokers and two processors need 1,500 MB of memory; {free_mb} MB are free"

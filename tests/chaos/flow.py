@@ -16,10 +16,10 @@ from typing import Any, Self
 
 from confluent_kafka import Message
 
-from processor.core.events import Source
-from processor.core.outputs import Enrolled, EnrolmentStatus, ModifiedSchedule, Outcome
-from processor.demo.history import Facts, History, Published, Settled
+from processor.core.outputs import Enrolled, EnrolmentStatus
+from processor.demo.history import Facts, History
 from processor.demo.reader import Reader
+from processor.demo.seen import note, read_seen
 from processor.demo.sender import Sender
 from processor.demo.traffic import Story
 from processor.demo.verifier import Verdict, open_inputs, verify
@@ -133,23 +133,7 @@ class Traffic:
 
     def _hear(self, messages: list[Message]) -> None:
         for message in messages:
-            value, appended_ms = message.value() or b"", message.timestamp()[1]
-            if message.topic() == self._topics.modified_schedule:
-                self.history.published.append(Published(CODEC.decode_output(ModifiedSchedule, value), appended_ms))
-            elif message.topic() == self._topics.outcomes:
-                self.history.settled.append(Settled(CODEC.decode_output(Outcome, value), appended_ms))
-            else:
-                self.history.dead_letters.append(_origin(message))
-
-
-def _origin(message: Message) -> Source:
-    told = dict(message.headers() or ())
-
-    def text(name: str) -> str:
-        value = told[f"dlt-original-{name}"]
-        return value.decode() if isinstance(value, bytes) else str(value)
-
-    return Source(text("topic"), int(text("partition")), int(text("offset")))
+            note(self.history, read_seen(message, self._topics, CODEC))
 
 
 def wait_for_progress(traffic: Traffic, outcomes: int, seconds: float, check: Callable[[], None]) -> None:

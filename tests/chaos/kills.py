@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from signal import SIGKILL
 
-from tests.chaos.arena import Arena, Load, stage
+from tests.chaos.arena import HEAL_SECONDS, Arena, Load, stage
 from tests.chaos.crew import Order, Worker, WorkerFailed, wait_for_end
 from tests.chaos.failpoints import AT_START, Step
 from tests.chaos.verdict import differences, is_clean, judge, keep
@@ -21,7 +21,6 @@ TASKS = 12
 CREW = 3
 INSTANCES = (None, None, "steady")
 HIT_SECONDS = 60.0
-HEAL_SECONDS = 60.0
 HASTE = 0.5
 """The share of kills that does not wait for the one before to heal."""
 _SAY_SECONDS = 10.0
@@ -78,10 +77,7 @@ class Kills:
     def fight(self) -> dict[str, object]:
         """Kill as planned, let it come to rest, and judge."""
         arena = self._arena
-        self._crew = [arena.start(instance=instance) for instance in INSTANCES]
-        arena.wait(self._is_whole, HEAL_SECONDS, "all tasks at work", crew=self._crew)
-        arena.begin_traffic()
-        arena.wait(lambda: len(arena.history.settled) > 100, 30, "the first outcomes")
+        self._crew = arena.muster(INSTANCES)
         for steps in rounds(self._plan.steps, self._random):
             self._kill(steps)
             self._tell()
@@ -106,9 +102,6 @@ class Kills:
             **figures,
         }
 
-    def _is_whole(self) -> bool:
-        return self._arena.working_tasks() == self._arena.tasks
-
     def _kill(self, steps: tuple[Step, ...]) -> None:
         """Kill one at work; where more steps follow, its successors are killed while they start."""
         slot = self._pick()
@@ -121,7 +114,7 @@ class Kills:
             self._bury(slot, step)
         self._crew[slot] = self._arena.start(instance=INSTANCES[slot])
         if self._random.random() >= HASTE:
-            self._arena.wait(self._is_whole, HEAL_SECONDS, "all tasks at work again")
+            self._arena.wait(self._arena.is_whole, HEAL_SECONDS, "all tasks at work again")
             time.sleep(self._random.uniform(0.2, 1.5))
 
     def _pick(self) -> int:

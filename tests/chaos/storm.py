@@ -18,7 +18,6 @@ from tests.chaos.verdict import differences, is_clean, judge, keep
 
 CREW_MIN, CREW_MAX = 2, 4
 EVERY_SECONDS = 5.0
-HEAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +56,7 @@ class Storm:
     def fight(self) -> dict[str, object]:
         """Come and go as planned, come to rest, and judge."""
         arena = self._arena
-        self._crew = [arena.start() for _ in range(CREW_MIN)]
-        arena.wait(self._is_whole, HEAL_SECONDS, "all tasks at work", crew=self._crew)
-        arena.begin_traffic()
-        arena.wait(lambda: len(arena.history.settled) > 50, 30, "the first outcomes")
+        self._crew = arena.muster([None] * CREW_MIN)
         began = time.monotonic()
         while time.monotonic() - began < self._plan.seconds:
             turn = time.monotonic()
@@ -90,9 +86,6 @@ class Storm:
             "seconds": round(time.monotonic() - self._began, 1),
             **figures,
         }
-
-    def _is_whole(self) -> bool:
-        return self._arena.working_tasks() == self._arena.tasks
 
     def _change(self) -> None:
         """One comes or one goes. The one that goes is asked to, and its exit code must say that all went well."""

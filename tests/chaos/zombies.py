@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from signal import SIGCONT
 
-from tests.chaos.arena import SESSION_SECONDS, Arena, Load, stage
+from tests.chaos.arena import HEAL_SECONDS, SESSION_SECONDS, Arena, Load, stage
 from tests.chaos.crew import Order, Worker, WorkerFailed
 from tests.chaos.failpoints import AT_START, Step
 from tests.chaos.kills import PASSES_MAX, TASKS
@@ -20,7 +20,6 @@ from tests.chaos.verdict import differences, is_clean, judge, keep
 CREW = 3
 HIT_SECONDS = 60.0
 EXPEL_SECONDS = 60.0
-HEAL_SECONDS = 60.0
 REJOIN_SECONDS = 15.0
 """What is promised: so long after it woke it is a member with tasks again."""
 
@@ -69,10 +68,7 @@ class Zombies:
     def fight(self) -> dict[str, object]:
         """Freeze and wake as planned, let it come to rest, and judge."""
         arena = self._arena
-        self._crew = [arena.start() for _ in range(CREW)]
-        arena.wait(self._is_whole, HEAL_SECONDS, "all tasks at work", crew=self._crew)
-        arena.begin_traffic()
-        arena.wait(lambda: len(arena.history.settled) > 100, 30, "the first outcomes")
+        self._crew = arena.muster([None] * CREW)
         for number, steps in enumerate(self._plan.rounds, 1):
             self._round(steps)
             passed = time.monotonic() - self._began
@@ -98,9 +94,6 @@ class Zombies:
             **figures,
         }
 
-    def _is_whole(self) -> bool:
-        return self._arena.working_tasks() == self._arena.tasks
-
     def _round(self, steps: tuple[Step, ...]) -> None:
         slots = self._random.sample(range(CREW), len(steps))
         before = {slot: self._crew[slot].reached for slot in slots}
@@ -117,7 +110,7 @@ class Zombies:
             worker.send(SIGCONT)
         self._await_back(frozen)
         self._by_step.update(steps)
-        self._arena.wait(self._is_whole, HEAL_SECONDS, "all tasks at work again", crew=self._crew)
+        self._arena.wait(self._arena.is_whole, HEAL_SECONDS, "all tasks at work again", crew=self._crew)
 
     def _order(self, slot: int, order: Order) -> None:
         """Tell it; a step that is passed at the start needs one that starts."""
