@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-PARTS = ("kills", "zombies", "storm", "end_txn", "foreign", "brokers")
+PARTS = ("kills", "zombies", "storm", "end_txn", "foreign", "brokers", "bad_axle")
 SUMMED = ("lost", "duplicates", "order_violations")
 """Figures that more than one part has: the report's is their sum."""
 HEADLINE = (
@@ -32,9 +32,10 @@ HEADLINE = (
     "broker_kills",
     "foreign_open_transactions",
     "completed_short",
+    "faults",
 )
 Figures = Mapping[str, Any]
-_CLEAN = (*SUMMED, "axle_differs", "unasked_exits", "torn", "completed_short", "worked_on_by_two")
+_CLEAN = (*SUMMED, "axle_differs", "unasked_exits", "torn", "completed_short", "worked_on_by_two", "shortfalls")
 """Figures that must be 0, or empty, in whichever part has them."""
 _LEAST: Mapping[str, tuple[tuple[str, int, int], ...]] = {
     "kills": (("kills", 100, 8), ("events", 200_000, 0)),
@@ -43,6 +44,7 @@ _LEAST: Mapping[str, tuple[tuple[str, int, int], ...]] = {
     "end_txn": (("delayed_end_txn", 200, 1), ("torn_without_rule", 1, 1)),
     "brokers": (("broker_kills", 10, 1),),
     "foreign": (("foreign_open_transactions", 50, 1),),
+    "bad_axle": (("faults", 10, 3),),
 }
 """By part: a figure, how much it must be at least in the long form, and in the short one."""
 _EACH_STEP = (10, 1)

@@ -71,6 +71,11 @@ class Worker:
         self._pid = self._process.pid
 
     @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._pid
+
+    @property
     def exit_code(self) -> int | None:
         """None while it runs; negative when a signal ended it."""
         return self._process.exit_code
@@ -125,20 +130,29 @@ class Worker:
 
     def status(self) -> dict[str, Any] | None:
         """What its status page says, or None when it does not answer just now."""
+        try:
+            status: dict[str, Any] | None = json.loads(self._get("/status.json"))
+        except (OSError, http.client.HTTPException, ValueError):
+            return None
+        return status
+
+    def metric(self, name: str) -> float:
+        """A counter's sum over all its labels. Raises OSError when the page does not answer."""
+        lines = self._get("/metrics").decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    def _get(self, path: str) -> bytes:
         if self._page is None:
             self._page = next((line["page"] for line in self.lines() if "page" in line), None)
         page = urlsplit(self._page or "")
         if page.hostname is None:
-            return None
+            raise ConnectionError("it has not said yet where its page is")
         connection = http.client.HTTPConnection(page.hostname, page.port or 80, timeout=1.0)
         try:
-            connection.request("GET", "/status.json")
-            status: dict[str, Any] = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
+            connection.request("GET", path)
+            return connection.getresponse().read()
         finally:
             connection.close()
-        return status
 
     def tasks(self) -> int:
         """How many tasks are at work at it."""
