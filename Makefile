@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage promises mutants chaos bench lint format pictures lock clean
+.PHONY: help demo test test-fast coverage promises mutants chaos simulate bench lint format pictures lock clean
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ mutants: $(READY) ## Break the core in 3,000 ways and see which of them the test
 
 chaos: $(READY) ## Kills, zombies, storms, late commits: what was lost (about 1.5 hours; ARGS="--short": 8 min)
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+simulate: $(READY) ## Half an hour without Axle, on virtual time: who is called afterwards, in which order, how fast
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(ARGS)
 
 bench: $(READY) ## How many decisions a second one core makes
 	@$(BIN)/python -m tests.benchmarks.decide_bench $(ARGS)

@@ -19,7 +19,7 @@ import structlog
 from processor.core.events import Answer, CallFailed
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove, owed
 from processor.core.rules import Rules
-from processor.core.site import Site
+from processor.core.site import Site, last_chance_ms
 from processor.shell.axle_client import Retry
 from processor.shell.clock import Clock
 from processor.shell.governor import BreakerState, Governor, Leave, Verdict
@@ -27,6 +27,9 @@ from processor.shell.metrics import Metrics
 
 Lane = tuple[str, str | None]
 """Site and charger for questions; site and None for enrolment calls."""
+Rank = tuple[int, int]
+"""Who goes first: priority, then the moment after which the call is of no use any more. Lower is earlier."""
+FIRST: Rank = (0, 0)
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
 SAME_WARNING_SECONDS = 30.0
@@ -51,12 +54,15 @@ class LaneState:
     tries: int = 0
     not_before_ms: int = 0
     order: int = 0
-    """Its place in the queue, kept while it waits however often its wish changes; 0: not in the queue."""
-    priority: int = 0
+    """Its place among its equals, kept while it waits however often its wish changes; 0: not in the queue."""
+    rank: Rank = FIRST
+    """What it was last queued with."""
     held: bool = False
     """A predecessor's call may be under way: the lane stays until its time has come, whatever becomes of its wish."""
     wakes_at_ms: int = 0
     """When a timer will queue it; 0: no timer."""
+    was_told_to_wait: bool = False
+    """Axle itself asked for the wait."""
 
 
 class Desk:
@@ -88,8 +94,8 @@ class Desk:
         self._pump_at = math.inf
         self._lanes: dict[Lane, LaneState] = {}
         self._parked: set[int] = set()
-        self._ready: list[tuple[int, int, Lane]] = []
-        """Priority, order, lane. An entry is stale when its lane's state says otherwise."""
+        self._ready: list[tuple[Rank, int, Lane]] = []
+        """Rank, order, lane. An entry is stale when its lane's state says otherwise."""
         self._sequence = 0
         self._open = True
         self._warned_at = -SAME_WARNING_SECONDS
@@ -126,7 +132,7 @@ class Desk:
             if state.call is None and not state.answered:
                 state.held = state.held or hold_ms > 0
                 state.not_before_ms = max(state.not_before_ms, now_ms + hold_ms if hold_ms else 0)
-                self._queue(lane, state, intent)
+                self._queue(lane, state, intent, site)
         self._pump()
 
     def committed(self, lane: Lane) -> None:
@@ -161,23 +167,28 @@ class Desk:
         if calls:
             await asyncio.wait(calls, timeout=seconds)
 
-    def _queue(self, lane: Lane, state: LaneState, intent: Intent) -> None:
+    def _queue(self, lane: Lane, state: LaneState, intent: Intent, site: Site) -> None:
         at_ms = max(state.not_before_ms, intent.not_before_ms)
-        wait_ms = at_ms - self._clock.now_ms()
+        now_ms = self._clock.now_ms()
+        wait_ms = at_ms - now_ms
+        rank = rank_of(intent, site, now_ms, self._rules)
         if wait_ms > 0:
+            state.rank = rank
             if state.wakes_at_ms != at_ms:
                 state.order, state.wakes_at_ms = 0, at_ms
                 asyncio.get_running_loop().call_later(wait_ms / 1000, self._ripe, lane, state, at_ms)
             return
         state.wakes_at_ms = 0
-        priority = priority_of(intent)
-        if state.order and state.priority <= priority:
+        if state.order and state.rank <= rank:
             return
         if not state.order:
             self._sequence += 1
             state.order = self._sequence
-        state.priority = priority
-        heapq.heappush(self._ready, (priority, state.order, lane))
+        self._push(lane, state, rank)
+
+    def _push(self, lane: Lane, state: LaneState, rank: Rank) -> None:
+        state.rank = rank
+        heapq.heappush(self._ready, (rank, state.order, lane))
 
     def _ripe(self, lane: Lane, state: LaneState, at_ms: int) -> None:
         if self._lanes.get(lane) is not state or state.wakes_at_ms != at_ms:
@@ -185,11 +196,12 @@ class Desk:
         # It waited in full, whatever the wall clock says now: that one may have stepped back meanwhile.
         state.wakes_at_ms = state.not_before_ms = 0
         state.held = False
-        intent = self._now_owed(lane, state)
+        site = self._sites(state.task, lane[0])
+        intent = self._now_owed(lane, site)
         if intent is None:
             del self._lanes[lane]
         elif state.call is None and not state.answered:
-            self._queue(lane, state, intent)
+            self._queue(lane, state, intent, site)
         self._pump()
 
     def _pump(self) -> None:
@@ -199,23 +211,30 @@ class Desk:
             if wait > 0:
                 self._pump_later(now, wait)
                 break
-            priority, order, lane = heapq.heappop(self._ready)
+            rank, order, lane = heapq.heappop(self._ready)
             state = self._lanes.get(lane)
-            if state is None or (state.order, state.priority) != (order, priority):
+            if state is None or (state.order, state.rank) != (order, rank):
                 continue
-            state.order = 0
             if state.task in self._parked:
+                state.order = 0
                 continue
-            intent = self._now_owed(lane, state)
+            site = self._sites(state.task, lane[0])
+            intent = self._now_owed(lane, site)
             if intent is None:
                 del self._lanes[lane]
                 continue
+            rank_now = rank_of(intent, site, self._clock.now_ms(), self._rules)
+            if rank_now[0] > rank[0]:
+                # What it was queued for is over, a boost perhaps: it has its place among those that it is like now.
+                self._push(lane, state, rank_now)
+                continue
+            state.order = 0
             is_retry = state.tries > 0
             wait = self._governor.retry_wait_seconds(now) if is_retry else 0.0
             if wait > 0:
                 # Others may wait for the same bit of budget; not all of them shall wake for it at once.
                 state.not_before_ms = self._clock.now_ms() + math.ceil((wait + self._uniform(0, 1)) * 1000)
-                self._queue(lane, state, intent)
+                self._queue(lane, state, intent, site)
                 continue
             leave = self._governor.begin(now, is_retry=is_retry)
             state.call = asyncio.get_running_loop().create_task(self._caller.perform(intent))
@@ -240,8 +259,7 @@ class Desk:
         for breaker in BreakerState:
             self._metrics.breaker.labels(breaker.value).set(breaker is self._governor.state)
 
-    def _now_owed(self, lane: Lane, state: LaneState) -> Intent | None:
-        site = self._sites(state.task, lane[0])
+    def _now_owed(self, lane: Lane, site: Site) -> Intent | None:
         for intent in owed(site, self._clock.now_ms(), self._rules):
             if lane_of(intent) == lane:
                 return intent
@@ -253,7 +271,23 @@ class Desk:
         state.call = None
         if not call.cancelled() and self._lanes.get(lane) is state:
             self._hear(lane, state, call.result())
+        if leave.is_probe and self.breaker is BreakerState.CLOSED:
+            self._hasten()
         self._pump()
+
+    def _hasten(self) -> None:
+        """Axle is back: withdrawals that failed as probes, and wait for that, go before all that failed to be tried."""
+        waiting = [
+            (lane, state)
+            for lane, state in self._lanes.items()
+            if state.wakes_at_ms and state.tries and state.rank == FIRST and not (state.held or state.was_told_to_wait)
+        ]
+        for lane, state in waiting:
+            state.not_before_ms = 0
+            site = self._sites(state.task, lane[0])
+            intent = self._now_owed(lane, site)
+            if intent is not None and state.call is None and not state.answered:
+                self._queue(lane, state, intent, site)
 
     def _hear(self, lane: Lane, state: LaneState, answer: Answer | Retry) -> None:
         if isinstance(answer, Retry | CallFailed):
@@ -279,6 +313,7 @@ class Desk:
         """Full jitter: a herd that failed together does not come back together."""
         ceiling = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(state.tries, 16))
         wait = max(at_least_seconds, self._uniform(0, ceiling))
+        state.was_told_to_wait = at_least_seconds > 0
         state.tries += 1
         state.not_before_ms = self._clock.now_ms() + round(wait * 1000)
 
@@ -303,10 +338,16 @@ def lane_of(intent: Intent) -> Lane:
     return (intent.site_id, None)
 
 
-def priority_of(intent: Intent) -> int:
-    """Who goes first: withdrawals, then boosts, then the rest; lower is earlier."""
-    if isinstance(intent, Offboard | Remove):
-        return 0
-    if isinstance(intent, LookUp | Onboard):
-        return 2
-    return 1 if intent.boosted else 2
+def rank_of(intent: Intent, site: Site, now_ms: int, rules: Rules) -> Rank:
+    """Withdrawals first, then boosts, then the rest; among equals, what is of use for the shortest time.
+
+    A question is until its session's end. What a household joins with is as urgent as its most urgent question.
+    """
+    match intent:
+        case Offboard() | Remove():
+            return FIRST
+        case AskSchedule():
+            return (1 if intent.boosted else 2, intent.schedule[-1][1])
+        case Onboard() | LookUp():
+            asking = (charger for charger in site.chargers if charger.question)
+            return (2, min((last_chance_ms(charger, now_ms, rules) for charger in asking), default=0))

@@ -11,7 +11,7 @@ can be tested without any.
   intervals. Once a probe is answered, the limit begins at one call, so a healed Axle is not run over.
 - *Retry budget*: a retry costs 1 and is paid back when it is answered; each first try earns a tenth. So retries that
   fail are at most a tenth of the load, and those of a healed Axle are not held back.
-- *Rate*, only where one is set: so many calls a second, and at most one second's worth at once.
+- *Rate*, only where one is set: so many calls a second, and at most a tenth of a second's worth at once.
 """
 
 import math
@@ -25,6 +25,8 @@ OPEN_MAX_SECONDS = 30.0
 LIMIT_FIRST = 8.0
 RETRY_SHARE = 0.1
 RETRIES_SAVED_MAX = 20.0
+RATE_AT_ONCE_SECONDS = 0.1
+"""What was not used in so long may be made up for; with more, an outage would be followed by twice the rate."""
 RETRIES_PER_SECOND = 0.5
 """What the budget earns by time alone, so that a quiet processor gets on as well."""
 
@@ -81,7 +83,8 @@ class Governor:
         self._probe_at = -math.inf
         self._retries = RETRIES_SAVED_MAX
         self._retries_at = -math.inf
-        self._allowance = max(calls_per_second or 0.0, 1.0)
+        self._allowance_max = max((calls_per_second or 0.0) * RATE_AT_ONCE_SECONDS, 1.0)
+        self._allowance = self._allowance_max
         self._allowance_at = -math.inf
 
     @property
@@ -185,7 +188,7 @@ class Governor:
     def _refill(self, now: float) -> None:
         if self._rate is not None and now > self._allowance_at:
             earned = (now - self._allowance_at) * self._rate
-            self._allowance = min(self._allowance + earned, max(self._rate, 1.0))
+            self._allowance = min(self._allowance + earned, self._allowance_max)
             self._allowance_at = now
 
     def _rate_wait(self, now: float) -> float:

@@ -4,12 +4,13 @@ import asyncio
 
 import pytest
 
-from processor.core.events import Erase, Offboarded, Onboarded, Source
+from processor.core.events import BoostAction, Erase, Offboarded, Onboarded, PlugIn, Source, UserBoost
 from processor.core.intents import AskSchedule, Offboard, Onboard
+from processor.core.schedule import HOUR_MS
 from processor.core.site import is_erased
 from processor.shell.axle_client import Retry
 from tests.shell.desk_bench import TASK, Bench, answered, kinds
-from tests.shell.parts import plug_in, until, withdrawal
+from tests.shell.parts import NOWHERE, plug_in, until, withdrawal
 
 pytestmark = pytest.mark.anyio
 
@@ -107,6 +108,42 @@ async def test_a_wish_that_becomes_urgent_moves_up() -> None:
     bench.axle.end(2, Retry("later", 60))
     await until(lambda: bench.desk.in_flight == 0)
     assert kinds(bench.axle.calls) == ["AskSchedule s-0", "AskSchedule s-2", "AskSchedule s-1"]
+
+
+async def test_a_boost_that_is_over_waits_with_the_others() -> None:
+    """Whoever was boosted while the queue was long, and is not any more, does not go before those who are."""
+    bench = Bench(calls_max=1)
+    bench.enrolled("s-0", "s-1", "s-2", "s-3")
+    bench.desk.look_at(TASK, bench.sites["s-0"])
+    await bench.called(1)
+    bench.boost("s-1")
+    over = UserBoost("b-2", bench.clock.now_ms() + 1, NOWHERE, "s-1", "s-1-c", BoostAction.BOOST_CANCELLED)
+    bench.happens(over)
+    bench.desk.look_at(TASK, bench.sites["s-2"])
+    bench.boost("s-3")
+    for number in range(3):
+        bench.axle.end(number, Retry("later", 60))
+        await bench.called(number + 2)
+    assert kinds(bench.axle.calls) == ["AskSchedule s-0", "AskSchedule s-3", "AskSchedule s-1", "AskSchedule s-2"]
+
+
+async def test_among_equals_the_shortest_night_goes_first() -> None:
+    """A car that leaves earlier is asked for earlier, whoever plugged in first; who joins is as urgent as its car."""
+    bench = Bench(calls_max=1)
+    bench.enrolled("s-0")
+    bench.desk.look_at(TASK, bench.sites["s-0"])
+    await bench.called(1)
+    now_ms = bench.clock.now_ms()
+    bench.happens(plug_in("late", "c-1", "p-1", now_ms))
+    for hours in (3, 2):
+        home = f"leaves-{hours}"
+        bench.enrolled(home)
+        night = ((now_ms, now_ms + hours * HOUR_MS),)
+        bench.happens(PlugIn(f"{home}-p", now_ms, NOWHERE, home, f"{home}-c", night, 7.4, None))
+    for number in range(3):
+        bench.axle.end(number, Retry("later", 60))
+        await bench.called(number + 2)
+    assert kinds(bench.axle.calls)[1:] == ["AskSchedule leaves-2", "AskSchedule leaves-3", "Onboard late"]
 
 
 async def test_what_is_not_owed_any_more_is_not_sent() -> None:
