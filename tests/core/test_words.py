@@ -6,7 +6,9 @@ sentence that changes, appears or disappears shows up here.
 
 from itertools import product
 
-from processor.core.decide import decide
+from processor.core.conditions import names_no_charger
+from processor.core.decide import TABLE, decide
+from processor.core.events import CallFailed
 from processor.core.outputs import Alarm, ModifiedSchedule, Outcome, Status
 from processor.core.site import Site
 from tests.core.table import PAIRS, TIMES
@@ -122,3 +124,9 @@ def test_a_wish_that_replaces_another_is_not_the_end_of_the_session() -> None:
     assert [result.value for _, result in world.results] == ["COALESCED", "COALESCED", "INVALID"]
     world.plug_in(at(0.3), schedule=GUIDE_SCHEDULE, event_id="p")
     assert world.last.reason == "A newer action of the driver could not be understood; no pauses."
+
+
+def test_a_refused_call_has_its_sentence_in_the_table() -> None:
+    """What the page of the table tells of a refusal is this, whichever call was refused."""
+    told = {row.then.__doc__ for row in TABLE[CallFailed] if "refused" in row.says and row.when is not names_no_charger}
+    assert told == {"Tell a person; the call is still owed."}
