@@ -65,7 +65,8 @@ class Kafka(_Group):
     group_id: str = Field("axle-processor", description="Consumer group; one per installation.")
     instance_id: str | None = Field(
         None,
-        description="Stable name of this process, such as an ordinal: a restarted one takes its tasks back at once.",
+        description="Stable name of this process, such as an ordinal: a restarted one takes its tasks back at once. "
+        "With `--workers` it is what their names begin with.",
     )
     protocol: Literal["auto", "classic", "consumer"] = Field(
         "auto",
@@ -118,10 +119,23 @@ class Axle(_Group):
     username: str = Field("", description="Account name at Axle.")
     password: SecretStr = Field(SecretStr(""), description="Password at Axle.")
     password_file: Path | None = Field(None, description="File with the password, instead of `PASSWORD`.")
+    ca_file: Path | None = Field(
+        None, description="File with a CA certificate (PEM) that Axle's is checked against, besides the known ones."
+    )
+    proxy: SecretStr | None = Field(
+        None, description="Proxy for calls to Axle, http://HOST:PORT. `HTTPS_PROXY` and the like mean nothing here."
+    )
     deadline_seconds: float = Field(10, gt=0, le=120, description="Total time that one call may take.")
     calls_max: int = Field(64, ge=1, le=2000, description="Calls that may be under way at once, at most.")
     calls_per_second: float | None = Field(
         None, gt=0, le=10_000, description="Calls that may begin in a second; none: as many as Axle answers well."
+    )
+    reconcile_hours: float | None = Field(
+        None,
+        ge=0.1,
+        le=720,
+        description="How often, more or less, each process holds Axle's list of chargers against its own tasks, and "
+        "has who left here looked for there; none: never (`axle-processor reconcile` does it by hand).",
     )
     give_up_after_seconds: float | None = Field(
         None, ge=1, description="Stop asking after this long; by default as long as a pause is still possible."

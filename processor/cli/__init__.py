@@ -3,6 +3,7 @@
 Results go to stdout, talk to stderr. Exit codes: 0 ok, 1 failure, 2 usage, 3 configuration, 4 dependency unreachable.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -18,23 +19,44 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
 )
+produce_app = typer.Typer(help="Send one event, once it is valid.", no_args_is_help=True, rich_markup_mode=None)
 topics_app = typer.Typer(help="The topics that the processor needs.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="The settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(produce_app, name="produce")
 app.add_typer(topics_app, name="topics")
 app.add_typer(config_app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+File = Annotated[
+    Path | None, typer.Argument(metavar="FILE", help="The event as JSON; -: stdin. Options replace its fields.")
+]
+EventId = Annotated[str | None, typer.Option(help="Its id; drawn where there is no FILE.")]
+OccurredAt = Annotated[str | None, typer.Option(help="2026-11-23T22:00:00Z, -5m or now, as where there is no FILE.")]
+SiteId = Annotated[str | None, typer.Option("--site", help="Your id of the household.")]
+ChargerId = Annotated[str | None, typer.Option("--charger", help="Your id of the charger.")]
+Schedule = Annotated[list[str] | None, typer.Option(help="A block START/END such as now/+8h; may be given again.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Send nothing; print the bytes, and what they say.")]
+
 
 @app.command()
-def run() -> None:
+def run(
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the work, kept running, with one page.", min=1, max=64)
+    ] = 1,
+    as_worker: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Process events until SIGTERM or Ctrl-C. Settings come from the environment (see `config env`).
 
     Example: AXLE_PROCESSOR_KAFKA__BOOTSTRAP_SERVERS=broker:9092 axle-processor run
     """
     from processor.cli.run import run_verb
 
-    raise typer.Exit(run_verb())
+    if workers == 1:
+        raise typer.Exit(run_verb(worker=as_worker))
+    from processor.cli.supervisor import supervise_verb
+
+    raise typer.Exit(supervise_verb(workers))
 
 
 @app.command()
@@ -80,6 +102,136 @@ def erase(
     from processor.cli.erase import erase_verb
 
     raise typer.Exit(erase_verb(site, as_json=json, timeout_seconds=timeout_seconds, wait=not no_wait))
+
+
+@app.command()
+def explain(
+    charger: Annotated[str, typer.Argument(metavar="CHARGER", help="The platform's id of the charger.")],
+    site: Annotated[str | None, typer.Option(help="Its household; without it, it is looked for.")] = None,
+    timeout_seconds: Annotated[float, typer.Option(help="How long to read.", min=1, max=86_400)] = 60,
+    json: Json = False,
+) -> None:
+    """Why a car is charging, or why not: the charger's story in sentences, from the topics alone. Changes nothing.
+
+    Example: axle-processor explain charger-1
+    """
+    from processor.cli.explain import explain_verb
+
+    raise typer.Exit(explain_verb(charger, site_id=site, as_json=json, timeout_seconds=timeout_seconds))
+
+
+@app.command()
+def tail(
+    charger: Annotated[list[str] | None, typer.Option(help="Only of this charger; may be given again.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only of this household; may be given again.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Only MODIFIED, WITHDRAWN, ...; may be given again.")] = None,
+    start: Annotated[str, typer.Option("--from", help="earliest, latest, 2026-11-23T22:00:00Z, or -2h.")] = "latest",
+    count: Annotated[int | None, typer.Option(help="End after so many records.", min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Follow what each charger shall do, one line for each record that is published, until Ctrl-C.
+
+    Example: axle-processor tail --charger charger-1 --from -2h
+    """
+    from processor.cli.tail import TailOptions, tail_verb
+
+    raise typer.Exit(tail_verb(TailOptions(charger or (), site or (), status or (), start, count, json)))
+
+
+@produce_app.command("plug-in")
+def produce_plug_in(
+    file: File = None,
+    event_id: EventId = None,
+    occurred_at: OccurredAt = None,
+    site_id: SiteId = None,
+    charger_id: ChargerId = None,
+    schedule: Schedule = None,
+    power_kw: Annotated[float | None, typer.Option(help="What the charger can deliver.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """A car was plugged in. An enrolment, which is personal data, is only taken from a FILE.
+
+    Example: axle-processor produce plug-in --site home-1 --charger charger-1 --schedule now/+8h
+    """
+    told = {"power_kw": power_kw}
+    _produce("PLUG_IN", file, event_id, occurred_at, site_id, charger_id, told, schedule, dry_run, json)
+
+
+@produce_app.command("user-boost")
+def produce_user_boost(
+    file: File = None,
+    event_id: EventId = None,
+    occurred_at: OccurredAt = None,
+    site_id: SiteId = None,
+    charger_id: ChargerId = None,
+    action: Annotated[str | None, typer.Option(help="BOOST, SCHEDULE_CHANGED or BOOST_CANCELLED.")] = None,
+    boost_until: Annotated[str | None, typer.Option(help="When the boost ends, such as +2h.")] = None,
+    schedule: Schedule = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """A driver boosted, cancelled a boost, or changed the schedule.
+
+    Example: axle-processor produce user-boost --site home-1 --charger charger-1 --action BOOST --boost-until +2h
+    """
+    told = {"action": action, "boost_until": boost_until}
+    _produce("USER_BOOST", file, event_id, occurred_at, site_id, charger_id, told, schedule, dry_run, json)
+
+
+@produce_app.command("consent-withdrawn")
+def produce_consent_withdrawn(
+    file: File = None,
+    event_id: EventId = None,
+    occurred_at: OccurredAt = None,
+    site_id: SiteId = None,
+    charger_id: ChargerId = None,
+    reason: Annotated[str | None, typer.Option(help="CONSENT_WITHDRAWN or CHARGER_DISCONNECTED.")] = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """A household withdrew its consent, or one of its chargers was disconnected.
+
+    Example: axle-processor produce consent-withdrawn --site home-1 --reason CONSENT_WITHDRAWN
+    """
+    told = {"reason": reason}
+    _produce("CONSENT_WITHDRAWN", file, event_id, occurred_at, site_id, charger_id, told, None, dry_run, json)
+
+
+def _produce(
+    kind: str,
+    file: Path | None,
+    event_id: str | None,
+    occurred_at: str | None,
+    site_id: str | None,
+    charger_id: str | None,
+    told: Mapping[str, str | float | None],
+    schedule: list[str] | None,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    from processor.cli.produce import ProduceOptions, produce_verb
+    from processor.core.events import Input
+
+    ids = {"event_id": event_id, "occurred_at": occurred_at, "site_id": site_id, "charger_id": charger_id}
+    raise typer.Exit(produce_verb(ProduceOptions(Input(kind), file, {**ids, **told}, dry_run, json, schedule or ())))
+
+
+@app.command()
+def reconcile(
+    apply: Annotated[bool, typer.Option("--apply", help="Have who left looked for at Axle, and offboarded.")] = False,
+    timeout_seconds: Annotated[
+        float, typer.Option(help="How long it may take to read Axle's list and the state.", min=1, max=86_400)
+    ] = 600,
+    json: Json = False,
+) -> None:
+    """Compare Axle's list of chargers with what is known here. Changes nothing without --apply.
+
+    Example: axle-processor reconcile
+    """
+    from processor.cli.reconcile import reconcile_verb
+
+    raise typer.Exit(reconcile_verb(apply=apply, as_json=json, timeout_seconds=timeout_seconds))
 
 
 @topics_app.command("plan")

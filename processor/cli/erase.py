@@ -8,53 +8,43 @@ when the order has its outcome and the last record of the enrolment-status topic
 import secrets
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from processor.cli.wiring import connection, topic_names
+from processor.cli.cluster import (
+    ASK_SECONDS,
+    EXIT_FAILURE,
+    EXIT_USAGE,
+    POLL_SECONDS,
+    Cluster,
+    Failed,
+    ends,
+    exit_code,
+    now_ms,
+    reached,
+    reader,
+    state_of,
+    words,
+    write,
+)
 from processor.core.events import Source
 from processor.core.outputs import ConsentState, EnrolmentStatus, Outcome, Result
-from processor.settings import Settings, SettingsWrong, load
-from processor.shell.contract import ConnectionWrong, KafkaUnreachable, TopicsUnfit, topic_partitions
+from processor.settings import load
 from processor.shell.intake import order_to_erase, read_order
 from processor.shell.kafka_errors import is_refusal
-from processor.shell.log_ends import LATEST, list_ends
-from processor.shell.partition import task_of
-from processor.shell.records import Produce
 from processor.shell.schema_files import schema_texts
 from processor.shell.topics import Kept, TopicNames, kept_until, topic_configs
 from processor.wire.avro import Codec, Undecodable
 from processor.wire.inputs import InputLimits, Rejected
 from processor.wire.instants import iso_z
-from processor.wire.state import BadState, decode_site
+from processor.wire.state import BadState
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 2, 3, 4
-WRITE_MS = 10_000
-ASK_SECONDS = 5.0
-ASK_AGAIN_SECONDS = 0.1
 READ_STATE_SECONDS = 30.0
 PROGRESS_EVERY_SECONDS = 5.0
-POLL_SECONDS = 0.2
-
-
-class _Failed(Exception):
-    """Kafka did not do its part after all. One sentence for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cluster:
-    """Where to ask: librdkafka's settings, the topics, and how many partitions each has."""
-
-    where: dict[str, Any]
-    group_id: str
-    names: TopicNames
-    partitions: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,118 +66,43 @@ def erase_verb(site_id: str, *, as_json: bool, timeout_seconds: float, wait: boo
     if problem:
         print(f"usage: {problem}", file=sys.stderr)
         return EXIT_USAGE
-    try:
-        cluster = _cluster(load())
+    stopped = "stopped waiting; an order that was written stands, and the processor goes on by itself"
+
+    def work() -> int:
+        cluster = reached(load())
         told = _erase(cluster, codec, site_id, event_id, timeout_seconds if wait else 0)
-    except (SettingsWrong, ConnectionWrong, TopicsUnfit) as wrong:
-        print(f"configuration: {wrong}", file=sys.stderr)
-        return EXIT_CONFIGURATION
-    except (KafkaUnreachable, _Failed) as failure:
-        print(f"kafka: {failure}", file=sys.stderr)
-        return EXIT_UNREACHABLE
-    except KeyboardInterrupt:
-        print("stopped waiting; an order that was written stands, and the processor goes on by itself", file=sys.stderr)
-        return EXIT_FAILURE
-    topics = _kept(cluster) if told.is_forgotten else None
-    _print(site_id, event_id, told, topics, as_json=as_json)
-    return told.code
+        topics = _kept(cluster) if told.is_forgotten else None
+        _print(site_id, event_id, told, topics, as_json=as_json)
+        return told.code
+
+    return exit_code(work, stopped)
 
 
 def _problem_of(site_id: str, event_id: str, codec: Codec) -> str | None:
     """Why the processor would refuse this order; None when it would not."""
-    value = order_to_erase("", 1, site_id, event_id, _now_ms()).value
-    read = read_order(value, Source("", 0, 0), _now_ms(), codec, InputLimits())
+    value = order_to_erase("", 1, site_id, event_id, now_ms()).value
+    read = read_order(value, Source("", 0, 0), now_ms(), codec, InputLimits())
     return f"SITE: {read.reason}" if isinstance(read, Rejected) else None
 
 
-def _cluster(settings: Settings) -> _Cluster:
-    where: dict[str, Any] = {
-        "bootstrap.servers": settings.kafka.bootstrap_servers,
-        **connection(settings),
-        "log_level": 0,
-    }
-    names = topic_names(settings)
-    return _Cluster(where, settings.kafka.group_id, names, topic_partitions(where, names))
-
-
-def _erase(cluster: _Cluster, codec: Codec, site_id: str, event_id: str, timeout_seconds: float) -> _Told:
+def _erase(cluster: Cluster, codec: Codec, site_id: str, event_id: str, timeout_seconds: float) -> _Told:
     """Look at where records will be added, write the order, and read from there. No time to wait: only write it."""
     names = cluster.names
-    order = order_to_erase(names.reroute, cluster.partitions[names.reroute], site_id, event_id, _now_ms())
-    ends = _ends(cluster)
-    source = _written(cluster, order)
+    order = order_to_erase(names.reroute, cluster.partitions[names.reroute], site_id, event_id, now_ms())
+    asked = [*cluster.all_of(names.outcomes), *cluster.all_of(names.enrolment_status)]
+    offsets = ends(cluster, asked, "nothing was ordered")  # what follows from the order stands there, or later
+    source = write(cluster, order, "order")
     if not timeout_seconds:
         return _Told(f"ordered as {event_id}; the processor goes on by itself", 0)
     print(f"ordered as {event_id}; waiting for up to {timeout_seconds:g} s", file=sys.stderr)
     watch = _Watch(names, codec, site_id, source)
     try:
-        with closing(_consumer(cluster)) as consumer:
-            consumer.assign(ends)
+        with closing(reader(cluster)) as consumer:
+            consumer.assign([TopicPartition(*partition, offset) for partition, offset in offsets.items()])
             _follow(consumer, watch, timeout_seconds)
     except KafkaException as failure:
-        raise _Failed(f"the order stands, but what becomes of it cannot be read: {_words(failure)}") from failure
+        raise Failed(f"the order stands, but what becomes of it cannot be read: {words(failure)}") from failure
     return _told(cluster, watch, timeout_seconds)
-
-
-def _ends(cluster: _Cluster) -> list[TopicPartition]:
-    """Where everything that follows from the order will stand: at these offsets, or later."""
-    asked = [
-        (topic, partition)
-        for topic in (cluster.names.outcomes, cluster.names.enrolment_status)
-        for partition in range(cluster.partitions[topic])
-    ]
-    admin = AdminClient(cluster.where)  # by name: one that nobody holds is gone before it answers
-    deadline = time.monotonic() + ASK_SECONDS
-    while True:
-        found, why = list_ends(admin, asked, LATEST, ASK_SECONDS)
-        if why is None:
-            return [TopicPartition(*partition, offset) for partition, offset in found.items()]
-        # A partition whose leader is about to change answers again a moment later.
-        if is_refusal(why) or time.monotonic() > deadline:
-            sentence = f"{why.str()} ({why.name()})"
-            raise _Failed(f"the ends of the outcomes cannot be read, so nothing was ordered: {sentence}")
-        time.sleep(ASK_AGAIN_SECONDS)
-
-
-def _written(cluster: _Cluster, order: Produce) -> Source:
-    """The order's place, once it is acknowledged by all in-sync replicas."""
-    reports: list[tuple[KafkaError | None, Message]] = []
-    limits = {"enable.idempotence": True, "acks": "all", "message.timeout.ms": WRITE_MS}
-    partition = -1 if order.partition is None else order.partition
-    try:
-        producer = Producer({**cluster.where, **limits})
-        producer.produce(
-            order.topic,
-            order.value,
-            order.key,
-            partition,
-            on_delivery=lambda error, message: reports.append((error, message)),
-            headers=list(order.headers),
-        )
-        producer.flush(WRITE_MS / 1000 + 1)
-    except KafkaException as failure:
-        raise _Failed(f"the order was not written: {_words(failure)}") from failure
-    error, message = reports[0] if reports else (KafkaError(KafkaError._TIMED_OUT), None)
-    if error is not None or message is None:
-        why = error.str() if error else "no answer"
-        raise _Failed(f"no broker acknowledged the order: {why}; give it again, twice does no harm")
-    return Source(order.topic, message.partition() or 0, message.offset() or 0)
-
-
-def _consumer(cluster: _Cluster, **more: object) -> Consumer:
-    """A reader on its own: it names the group, for whoever grants rights by it, but never joins it nor commits."""
-    return Consumer(
-        {
-            **cluster.where,
-            "group.id": cluster.group_id,
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "allow.auto.create.topics": False,
-            "fetch.wait.max.ms": 100,
-            **more,
-        }
-    )
 
 
 class _Watch:
@@ -238,7 +153,7 @@ class _Watch:
 
 
 def _follow(consumer: Consumer, watch: _Watch, timeout_seconds: float) -> None:
-    """Read until it is over, or the time is. Raises KafkaException where we may not read, and _Failed."""
+    """Read until it is over, or the time is. Raises KafkaException where we may not read, and Failed."""
     began = time.monotonic()
     next_word = PROGRESS_EVERY_SECONDS
     while not watch.is_over and (waited := time.monotonic() - began) < timeout_seconds:
@@ -260,13 +175,13 @@ def _take(watch: _Watch, message: Message) -> None:
     try:
         watch.take(message)
     except Undecodable as unread:
-        raise _Failed(
+        raise Failed(
             f"the order stands, but a record about it cannot be read: {unread.reason}; "
             "use the command of the release that runs"
         ) from unread
 
 
-def _told(cluster: _Cluster, watch: _Watch, waited_seconds: float) -> _Told:
+def _told(cluster: Cluster, watch: _Watch, waited_seconds: float) -> _Told:
     """In words what the watch saw."""
     result = watch.outcome.result if watch.outcome else None
     if not watch.is_taken:
@@ -291,39 +206,26 @@ def _told(cluster: _Cluster, watch: _Watch, waited_seconds: float) -> _Told:
     return _Told(f"{how.get(result, '')}forgotten here", 0, result, is_forgotten=True)
 
 
-def _consented_at_ms(cluster: _Cluster, site_id: str) -> int | None:
+def _consented_at_ms(cluster: Cluster, site_id: str) -> int | None:
     """When the consent that stands was given, out of the state; None where it is not to be had."""
-    topic = cluster.names.state
-    partition = task_of(site_id, cluster.partitions[topic])
-    last: bytes | None = None
-    deadline = time.monotonic() + READ_STATE_SECONDS
     try:
-        with closing(_consumer(cluster, **{"enable.partition.eof": True})) as consumer:
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-            while time.monotonic() < deadline:
-                message = consumer.poll(POLL_SECONDS)
-                if message is None:
-                    continue
-                if message.error() is not None:
-                    break
-                if message.key() == site_id.encode():
-                    last = message.value()
-        consent = decode_site(last).consent if last else None
-    except (KafkaException, BadState):
+        site = state_of(cluster, site_id, time.monotonic() + READ_STATE_SECONDS)
+    except (Failed, BadState):
         return None
+    consent = site.consent if site else None
     return consent.at_ms if consent else None
 
 
-def _kept(cluster: _Cluster) -> list[Kept] | None:
+def _kept(cluster: Cluster) -> list[Kept] | None:
     """How long each topic keeps what it has, by its settings."""
     try:
         configs = topic_configs(AdminClient(cluster.where), astuple(cluster.names), ASK_SECONDS)
     except KafkaException as failure:
-        print(f"how long the topics keep their records cannot be read: {_words(failure)}", file=sys.stderr)
+        print(f"how long the topics keep their records cannot be read: {words(failure)}", file=sys.stderr)
         return None
     tombstones = {cluster.names.state, cluster.names.enrolment_status}
-    now_ms = _now_ms()
-    return [kept_until(topic, config, now_ms, has_tombstone=topic in tombstones) for topic, config in configs.items()]
+    at_ms = now_ms()
+    return [kept_until(topic, config, at_ms, has_tombstone=topic in tombstones) for topic, config in configs.items()]
 
 
 def _print(site_id: str, event_id: str, told: _Told, topics: list[Kept] | None, *, as_json: bool) -> None:
@@ -356,11 +258,3 @@ def _until(each: Kept) -> str:
 
 def _minute(at_ms: int) -> str:
     return iso_z(at_ms)[:16].replace("T", " ") + " UTC"
-
-
-def _words(failure: KafkaException) -> str:
-    return str(failure.args[0].str())
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

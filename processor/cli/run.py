@@ -1,6 +1,7 @@
 """`axle-processor run`: one processor, from settings to exit code."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -9,11 +10,12 @@ from collections.abc import Callable
 
 import structlog
 from pyreqwest.client import ClientBuilder
-from pyreqwest.compatibility.httpx import HttpxTransport
+from pyreqwest.proxy import ProxyBuilder
 
 from processor import __version__
 from processor.cli.wiring import service_config, set_up_log
 from processor.settings import SettingsWrong, load
+from processor.shell.axle_transport import PyreqwestTransport
 from processor.shell.contract import ConnectionWrong, KafkaUnreachable, RightsMissing, TopicsUnfit
 from processor.shell.http import PortTaken
 from processor.shell.records import KafkaRefused, RestoreFailed, TransactionLost
@@ -27,24 +29,29 @@ log = structlog.get_logger(__name__)
 
 def whole_service(config: ServiceConfig) -> Service:
     """The processor as it is in production."""
-    return Service(config, http_transport())
+    return Service(config, http_transport(config.axle.ca_pem, config.axle.proxy))
 
 
-def run_verb(build: Callable[[ServiceConfig], Service] = whole_service) -> int:
-    """Run until a signal. Returns the exit code. `build` is called inside the event loop."""
+def run_verb(build: Callable[[ServiceConfig], Service] = whole_service, worker: int | None = None) -> int:
+    """Run until a signal. Returns the exit code. `build` is called inside the event loop.
+
+    `worker`: this process is that worker of a supervisor, as `shell/worker.py` has it.
+    """
+    if worker is not None:
+        threading.Thread(target=_end_with_supervisor, daemon=True).start()
     try:
         settings = load()
         config = service_config(settings)
     except SettingsWrong as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    set_up_log(settings.log.level, settings.log.format)
+    set_up_log(settings.log.level, settings.log.format, worker)
     if settings.privacy.key.get_secret_value() == "axle-processor":
         log.warning("AXLE_PROCESSOR_PRIVACY__KEY is not set; the fingerprints of MPANs can be guessed")
     leaving = threading.Timer(LEAVE_SECONDS, _leave)
     leaving.daemon = True
     try:
-        _with_loop(config, build, leaving)
+        _with_loop(config, build, leaving, worker is not None)
     except (ConnectionWrong, TopicsUnfit, RightsMissing, PortTaken, RestoreFailed) as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
@@ -56,22 +63,30 @@ def run_verb(build: Callable[[ServiceConfig], Service] = whole_service) -> int:
     return 0
 
 
-def http_transport() -> HttpxTransport:
+def http_transport(ca_pem: bytes | None = None, proxy: str | None = None) -> PyreqwestTransport:
     """The transport for calls to Axle: no proxy or redirect that was not asked for, nothing inflated."""
     builder = ClientBuilder().no_proxy().follow_redirects(False).gzip(False).deflate(False).brotli(False).zstd(False)
-    return HttpxTransport(builder.build())
+    if ca_pem is not None:
+        builder = builder.add_root_certificate_pem(ca_pem)
+    if proxy is not None:
+        builder = builder.proxy(ProxyBuilder.all(proxy))
+    return PyreqwestTransport(builder.build())
 
 
-def _with_loop(config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer) -> None:
+def _with_loop(
+    config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer, tell: bool
+) -> None:
     try:
         import uvloop
     except ImportError:
-        asyncio.run(_run(config, build, leaving))
+        asyncio.run(_run(config, build, leaving, tell))
     else:
-        uvloop.run(_run(config, build, leaving))
+        uvloop.run(_run(config, build, leaving, tell))
 
 
-async def _run(config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer) -> None:
+async def _run(
+    config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer, tell: bool
+) -> None:
     service = build(config)
     loop = asyncio.get_running_loop()
 
@@ -89,6 +104,8 @@ async def _run(config: ServiceConfig, build: Callable[[ServiceConfig], Service],
         axle=config.axle.base_url,
         page=service.url,
     )
+    if tell:
+        print(service.url, flush=True)
     try:
         await service.run()
     finally:
@@ -99,6 +116,15 @@ def _begin(leaving: threading.Timer) -> None:
     """From now on the end is bounded, whatever librdkafka waits for: it knows no way to give a commit up."""
     if leaving.ident is None:
         leaving.start()
+
+
+def _end_with_supervisor() -> None:
+    """Stdin ends when the supervisor is gone. Then end as in a crash: our successor may have been started already."""
+    # Not through sys.stdin, whose lock this thread would still hold when the interpreter ends.
+    with contextlib.suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    os._exit(EXIT_FAILURE)
 
 
 def _leave() -> None:

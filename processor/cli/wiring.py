@@ -1,6 +1,7 @@
 """Settings to values: the one place where the environment's words become what the shell is built from."""
 
 import logging
+import ssl
 import sys
 from typing import Any
 
@@ -19,10 +20,11 @@ from processor.wire.state import WRITABLE_VERSIONS
 
 def service_config(settings: Settings) -> ServiceConfig:
     """What `run` runs. Raises SettingsWrong."""
+    reconcile_hours = settings.axle.reconcile_hours
     try:
         return ServiceConfig(
             bootstrap_servers=settings.kafka.bootstrap_servers,
-            axle=_account(settings),
+            axle=account_of(settings),
             topics=topic_names(settings),
             group_id=settings.kafka.group_id,
             instance_id=settings.kafka.instance_id,
@@ -33,10 +35,11 @@ def service_config(settings: Settings) -> ServiceConfig:
             transaction_timeout_ms=round(settings.kafka.transaction_timeout_seconds * 1000),
             calls_max=settings.axle.calls_max,
             calls_per_second=settings.axle.calls_per_second,
+            reconcile_seconds=None if reconcile_hours is None else reconcile_hours * 3600,
             http_host=settings.http.host,
             http_port=settings.http.port,
-            rules=_rules(settings),
-            limits=_limits(settings),
+            rules=rules_of(settings),
+            limits=limits_of(settings),
             breadcrumb_file=settings.inputs.breadcrumb_file,
             write_version=_write_version(settings),
             connection=connection(settings),
@@ -64,7 +67,8 @@ def connection(settings: Settings) -> dict[str, str]:
     return {**{name: value for name, value in given.items() if value is not None}, **kafka.extra}
 
 
-def _account(settings: Settings) -> AxleAccount:
+def account_of(settings: Settings) -> AxleAccount:
+    """Where Axle is, and who we are there. Raises SettingsWrong."""
     axle = settings.axle
     password = axle.password.get_secret_value()
     if axle.password_file:
@@ -81,13 +85,45 @@ def _account(settings: Settings) -> AxleAccount:
             "AXLE_PROCESSOR_AXLE__USERNAME and AXLE_PROCESSOR_AXLE__PASSWORD (or __PASSWORD_FILE) must be set: "
             "the account that Axle gave you; `axle-sim` accepts any"
         )
+    ca_pem, proxy = _ca_pem(settings), _proxy(settings)
     try:
-        return AxleAccount(axle.base_url, axle.username, password, axle.deadline_seconds)
+        return AxleAccount(axle.base_url, axle.username, password, axle.deadline_seconds, ca_pem=ca_pem, proxy=proxy)
     except (ValueError, httpx.InvalidURL) as error:
         raise SettingsWrong(f"AXLE_PROCESSOR_AXLE__BASE_URL: {error}") from error
 
 
-def _rules(settings: Settings) -> Rules:
+def _ca_pem(settings: Settings) -> bytes | None:
+    path = settings.axle.ca_file
+    if path is None:
+        return None
+    name = "AXLE_PROCESSOR_AXLE__CA_FILE"
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise SettingsWrong(f"{name}: {error.strerror}: {path}") from error
+    try:
+        ssl.create_default_context(cadata=pem.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise SettingsWrong(f"{name}: no certificate in PEM: {path}") from None
+    return pem
+
+
+def _proxy(settings: Settings) -> str | None:
+    """A password may stand in it, so what is wrong is told without quoting it."""
+    if settings.axle.proxy is None:
+        return None
+    text = settings.axle.proxy.get_secret_value()
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise SettingsWrong("AXLE_PROCESSOR_AXLE__PROXY must be a URL, as in http://proxy.example:3128")
+    return text
+
+
+def rules_of(settings: Settings) -> Rules:
+    """What is decided by. Raises SettingsWrong, and ValueError where two settings collide."""
     pauses, questions, onboarding = settings.pauses, settings.questions, settings.onboarding
     give_up = settings.axle.give_up_after_seconds
     secret = settings.privacy.key.get_secret_value().encode()
@@ -114,7 +150,8 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _limits(settings: Settings) -> InputLimits:
+def limits_of(settings: Settings) -> InputLimits:
+    """What an input may say. Raises ValueError where two settings collide."""
     inputs, boosts = settings.inputs, settings.boosts
     return InputLimits(
         age_max_ms=round(inputs.age_max_days * 24 * HOUR_MS),
@@ -137,13 +174,18 @@ def _write_version(settings: Settings) -> int:
     return version
 
 
-def set_up_log(level: str, form: str) -> None:
-    """Structured logs on stderr: for people on a terminal, JSON lines elsewhere."""
+def set_up_log(level: str, form: str, worker: int | None = None) -> None:
+    """Structured logs on stderr: for people on a terminal, JSON lines elsewhere; each line names the `worker`."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     tail = [structlog.processors.format_exc_info, renderer] if as_json else [renderer]
+
+    def named(_: Any, __: str, event: Any) -> Any:
+        return event if worker is None else {**event, "worker": worker}
+
     structlog.configure(
         processors=[
+            named,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *tail,

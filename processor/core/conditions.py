@@ -19,11 +19,12 @@ from processor.core.events import (
     Removed,
     ScheduleAnswered,
     ScheduleRefused,
+    StillListed,
     UserBoost,
 )
 from processor.core.outputs import Enrolled
 from processor.core.registers import concerns_one_charger, is_unknown
-from processor.core.site import halted, has_left, last_chance_ms, taken_away, withdrawn
+from processor.core.site import halted, has_left, last_chance_ms, left_at_ms, taken_away, withdrawn
 from processor.core.turn import Turn
 
 Condition = Callable[[Turn], bool]
@@ -110,6 +111,15 @@ def order_heard_before(turn: Turn) -> bool:
     """This very order to erase is being carried out."""
     erasing, event = turn.site.erasing, turn.event
     return erasing is not None and isinstance(event, Erase) and erasing.event_id == event.event_id
+
+
+def left_when_told(turn: Turn) -> bool:
+    """The charger is known, left at the time that the order tells, and neither came back nor left anew since."""
+    event = turn.event
+    if not isinstance(event, StillListed):
+        return False
+    charger = turn.site.charger(event.charger_id)
+    return charger is not None and left_at_ms(turn.site, charger) == event.left_at_ms
 
 
 def no_consent_known(turn: Turn) -> bool:

@@ -33,6 +33,7 @@ from processor.core.events import (
     Removed,
     ScheduleAnswered,
     ScheduleRefused,
+    StillListed,
     Unreadable,
     UserBoost,
 )
@@ -239,6 +240,11 @@ TABLE: dict[type[Event], tuple[Row, ...]] = {
         Row("the same order again", _outcome(Result.DUPLICATE), if_.order_heard_before),
         Row("a newer consent stands", _outcome(Result.STALE), if_.newer_consent_stands),
         Row("the household is to be forgotten", leaving.erase),
+    ),
+    StillListed: (
+        Row("it is leaving Axle already", _outcome(Result.DUPLICATE), at=LEFT - {S.GONE}),
+        Row("it left, and Axle may have it still", leaving.look_again, if_.left_when_told, at=frozenset({S.GONE})),
+        Row("it came back or left anew since", _outcome(Result.STALE)),
     ),
     Onboarded: (
         Row("the charger left meanwhile", _leave_again, at=LEFT),

@@ -1,9 +1,9 @@
 """What happened: the only things that `decide` is ever told.
 
-Four families, all immutable: what the platform says (`PlugIn`, `UserBoost`, `ConsentWithdrawn`, `Unreadable`), what an
-operator orders (`Erase`), what Axle answers (`Onboarded` ... `CallFailed`), and that time passed (`Due`). No behaviour
-lives here. Times are UTC milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead of the
-broker's clock was set back to it before it got here, so the core never doubts a time again.
+Four families, all immutable: what the platform says (`PlugIn`, `UserBoost`, `ConsentWithdrawn`, `Unreadable`), what is
+ordered here (`Erase`, `StillListed`), what Axle answers (`Onboarded` ... `CallFailed`), and that time passed (`Due`).
+No behaviour lives here. Times are UTC milliseconds. `occurred_at_ms` is always the *counted* time: one that runs ahead
+of the broker's clock was set back to it before it got here, so the core never doubts a time again.
 """
 
 from enum import StrEnum
@@ -127,11 +127,26 @@ class Erase(Value, frozen=True):
     site_id: str
 
 
+class StillListed(Value, frozen=True):
+    """An order to look for a charger that left: Axle's list of chargers has it, and nothing about it is owed.
+
+    `left_at_ms`: when it had left, for all that was known when the order was given. Who came back or left anew since
+    is not meant.
+    """
+
+    event_id: str
+    occurred_at_ms: int
+    source: Source
+    site_id: str
+    charger_id: str
+    left_at_ms: int
+
+
 Action = PlugIn | UserBoost | Unreadable
 """What a driver does at one charger."""
 
 
-InputEvent = Action | ConsentWithdrawn | Erase
+InputEvent = Action | ConsentWithdrawn | Erase | StillListed
 """What waits for an outcome of its own."""
 
 

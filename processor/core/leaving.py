@@ -8,7 +8,7 @@ happened, and a withdrawn site goes on looking for it.
 from msgspec.structs import replace
 
 from processor.core.enrolment import hangs_on, is_worth_a_look_up, may_be_elsewhere, move_to, without
-from processor.core.events import Action, Answer, ConsentWithdrawn, Erase, LookedUp, Offboarded
+from processor.core.events import Action, Answer, ConsentWithdrawn, Erase, LookedUp, Offboarded, StillListed
 from processor.core.outputs import Enrolled, Erased, Result, Status
 from processor.core.site import (
     Asker,
@@ -131,6 +131,14 @@ def leave_again(turn: Turn, axle_site_id: str, axle_asset_id: str) -> None:
     else:
         _offboard_when_last(turn)
     turn.tell_enrolment()
+
+
+def look_again(turn: Turn) -> None:
+    """Owe a look-up of the charger; what it finds of ours has to go. The list alone is never acted on."""
+    event = turn.event
+    if isinstance(event, StillListed):
+        turn.charger = replace(turn.charger, leaving=Leaving(turn.now_ms, asker_of(event), once=True))
+        turn.tell_enrolment()
 
 
 def put_off(turn: Turn) -> None:

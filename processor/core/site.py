@@ -175,6 +175,12 @@ def has_left(site: Site, charger: Charger) -> bool:
     return withdrawn(site) or taken_away(site, charger)
 
 
+def left_at_ms(site: Site, charger: Charger) -> int | None:
+    """When the household withdrew, or else when the charger was disconnected; None while it has not left."""
+    left = site.withdrawal if withdrawn(site) else charger.removed if taken_away(site, charger) else None
+    return left.at_ms if left else None
+
+
 def may_enrol(site: Site, charger: Charger) -> bool:
     """Whether a consent stands that was not yet used for this charger."""
     if site.consent is None or has_left(site, charger):

@@ -13,6 +13,7 @@ from processor.core.events import (
     Input,
     InputEvent,
     PlugIn,
+    StillListed,
     Unreadable,
 )
 from processor.core.outputs import (
@@ -46,12 +47,12 @@ which spoke at this very instant, and whose clock may differ a little."""
 
 
 def kind_of(event: InputEvent) -> Input:
-    """Which kind of input this is. An order to erase is a withdrawal, and more."""
+    """Which kind of input this is. What an operator orders is a withdrawal, and more."""
     if isinstance(event, PlugIn):
         return Input.PLUG_IN
     if isinstance(event, Unreadable):
         return event.kind
-    if isinstance(event, ConsentWithdrawn | Erase):
+    if isinstance(event, ConsentWithdrawn | Erase | StillListed):
         return Input.CONSENT_WITHDRAWN
     return Input.USER_BOOST
 

@@ -7,7 +7,7 @@ refusal at the start is a sentence, and one in the middle is a night's work. Wha
 against anybody: it is said, and we go on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Literal
@@ -109,9 +109,23 @@ def check_cluster(connection: Mapping[str, Any], names: TopicNames, group_id: st
     return Ground(counts, ids)
 
 
-def topic_partitions(connection: Mapping[str, Any], names: TopicNames) -> dict[str, int]:
-    """Partition counts of all topics. Raises ConnectionWrong, KafkaUnreachable, TopicsUnfit."""
-    return _counts(_reach(connection)[1], names)
+def topic_partitions(
+    connection: Mapping[str, Any], names: TopicNames, needed: Collection[str] | None = None
+) -> dict[str, int]:
+    """Partition counts of the topics that are `needed`, by default all.
+
+    Raises ConnectionWrong, KafkaUnreachable, TopicsUnfit.
+    """
+    metadata = _reach(connection)[1]
+    if needed is None:
+        return _counts(metadata, names)
+    missing = [name for name in needed if name not in metadata.topics]
+    if missing:
+        raise TopicsUnfit(
+            f"topics are missing, or we have no right to see them: {', '.join(missing)}; name yours with {_SETTING}*, "
+            "ask for the right to DESCRIBE, or create them with `axle-processor topics apply`"
+        )
+    return {name: len(metadata.topics[name].partitions) for name in needed}
 
 
 def explained(

@@ -89,7 +89,6 @@ class Desk:
         self._clock = clock
         self._uniform = uniform
         self._rules = rules
-        self._metrics = metrics
         self._governor = governor
         self._pump_at = math.inf
         self._lanes: dict[Lane, LaneState] = {}
@@ -99,6 +98,7 @@ class Desk:
         self._sequence = 0
         self._open = True
         self._warned_at = -SAME_WARNING_SECONDS
+        self._show(metrics)
 
     @property
     def in_flight(self) -> int:
@@ -109,6 +109,11 @@ class Desk:
     def waiting(self) -> int:
         """Lanes that owe a call which is not under way."""
         return max(len(self._lanes) - self.in_flight, 0)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits for a slot just now."""
+        return self._open and not self._ready
 
     @property
     def breaker(self) -> BreakerState:
@@ -159,6 +164,10 @@ class Desk:
             state = self._lanes.pop(lane)
             if state.call:
                 state.call.cancel()
+
+    def slot_is_free(self) -> None:
+        """Somebody else's call under the same governor has ended."""
+        self._pump()
 
     async def drain(self, seconds: float) -> None:
         """Begin no more calls, and give those under way so long to end."""
@@ -239,7 +248,17 @@ class Desk:
             leave = self._governor.begin(now, is_retry=is_retry)
             state.call = asyncio.get_running_loop().create_task(self._caller.perform(intent))
             state.call.add_done_callback(functools.partial(self._ended, lane, state, leave))
-        self._tell()
+
+    def _show(self, metrics: Metrics) -> None:
+        """Figures for whoever reads the metrics, looked up when they are read and not before."""
+        metrics.calls_in_flight.set_function(lambda: self.in_flight)
+        metrics.calls_waiting.set_function(lambda: self.waiting)
+        metrics.calls_limit.set_function(lambda: self._governor.limit)
+        for state in BreakerState:
+            metrics.breaker.labels(state.value).set_function(functools.partial(self._breaker_is, state))
+
+    def _breaker_is(self, state: BreakerState) -> float:
+        return float(self.breaker is state)
 
     def _pump_later(self, now: float, wait: float) -> None:
         """Pump again when the governor lets something through; a call that ends does so anyway."""
@@ -251,13 +270,6 @@ class Desk:
         if at == self._pump_at:
             self._pump_at = math.inf
             self._pump()
-
-    def _tell(self) -> None:
-        self._metrics.calls_in_flight.set(self.in_flight)
-        self._metrics.calls_waiting.set(self.waiting)
-        self._metrics.calls_limit.set(self._governor.limit)
-        for breaker in BreakerState:
-            self._metrics.breaker.labels(breaker.value).set(breaker is self._governor.state)
 
     def _now_owed(self, lane: Lane, site: Site) -> Intent | None:
         for intent in owed(site, self._clock.now_ms(), self._rules):

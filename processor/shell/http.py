@@ -9,6 +9,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 import uvicorn
@@ -16,8 +17,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from processor.shell.metrics import Metrics
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,6 +33,13 @@ class Check:
 Probe = Callable[[], list[Check]]
 
 
+class Exposes(Protocol):
+    """What has metrics: a process its own, a supervisor those of all."""
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+
+
 class PortTaken(Exception):
     """The HTTP port cannot be listened on. One sentence for the operator."""
 
@@ -42,7 +48,7 @@ class HttpServer:
     """Serves `/livez`, `/readyz`, `/startupz`, `/metrics`, `/status.json` and `/`."""
 
     def __init__(
-        self, host: str, port: int, metrics: Metrics, live: Probe, ready: Probe, status: Callable[[], dict[str, object]]
+        self, host: str, port: int, metrics: Exposes, live: Probe, ready: Probe, status: Callable[[], dict[str, object]]
     ) -> None:
         self._metrics = metrics
         self._status = status
@@ -121,7 +127,7 @@ def _probe(checks: list[Check]) -> Response:
 
 def _page(status: dict[str, object]) -> str:
     """The same data as `/status.json`, readable without tools."""
-    rows = "".join(f"<tr><th>{_escape(str(k))}</th><td>{_escape(_plain(v))}</td></tr>" for k, v in status.items())
+    rows = "".join(f"<tr><th>{_escape(str(k))}</th><td>{_escape(_plain(v))}</td></tr>" for k, v in _rows(status))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>axle-processor</title>'
         '<meta name="viewport" content="width=device-width"><style>:root{color-scheme:light dark}'
@@ -131,6 +137,15 @@ def _page(status: dict[str, object]) -> str:
         '<p><a href="/metrics">metrics</a> · <a href="/status.json">status.json</a> · '
         '<a href="/readyz">readiness</a></p></body></html>'
     )
+
+
+def _rows(status: dict[str, object]) -> Iterator[tuple[str, object]]:
+    """A list of several things, such as workers, has a row for each."""
+    for name, value in status.items():
+        if isinstance(value, list):
+            yield from ((f"{name} {number}", each) for number, each in enumerate(value))
+        else:
+            yield name, value
 
 
 def _plain(value: object) -> str:

@@ -5,8 +5,9 @@ everything of its site is read there too (its topic has as many partitions as th
 its partition). Otherwise it takes one hop through the reroute topic, which makes any key, partitioner and partition
 count upstream right.
 
-An operator's order to erase a household is a record that begins on the reroute topic, in the partition of its site.
-Nowhere else does it mean anything: inputs come from the platform, orders from who may write to the internal topic.
+An order (to erase a household, to look for a charger that left) is a record that begins on the reroute topic, in the
+partition of its site. Nowhere else does it mean anything: inputs come from the platform, orders from who may write to
+the internal topic.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,17 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.json import Decoder, encode
 
 from processor import __version__
-from processor.core.events import ConsentWithdrawn, Erase, Input, PlugIn, Source, Unreadable, UserBoost
+from processor.core.events import (
+    ConsentWithdrawn,
+    Erase,
+    Input,
+    PlugIn,
+    Source,
+    StillListed,
+    Unreadable,
+    UserBoost,
+    WithdrawalReason,
+)
 from processor.shell.breadcrumb import Breadcrumb
 from processor.shell.partition import task_of
 from processor.shell.records import Headers, Produce, Record
@@ -28,8 +39,8 @@ from processor.wire.inputs import InputLimits, RejectCode, Rejected, read_input
 HOP_PREFIX = "reroute-"
 """Headers that begin so are ours. On an input topic they mean nothing, and they take no hop."""
 HOP_KIND = "reroute-kind"
-"""What the record is: the name of an `Input`, or `ERASE`."""
-ERASE = "ERASE"
+"""What the record is: the name of an `Input`, or that of an order."""
+ERASE, STILL_LISTED = "ERASE", "STILL_LISTED"
 HOP_TOPIC = "reroute-topic"
 HOP_PARTITION = "reroute-partition"
 HOP_OFFSET = "reroute-offset"
@@ -40,6 +51,7 @@ DEAD_LETTER_BYTES_MAX = 900 * 1024
 DEAD_LETTER_CUT_BYTES = 64 * 1024
 ORDER_BYTES_MAX = 4096
 _INT64_MAX = (1 << 63) - 1
+Order = Erase | StillListed
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,7 @@ class Arrival:
     first_read_ms: int
     key: bytes | None
     headers: Headers
-    said: PlugIn | UserBoost | ConsentWithdrawn | Erase | Rejected
+    said: PlugIn | UserBoost | ConsentWithdrawn | Order | Rejected
     task: int | None
     is_here: bool
     """Whether it may be processed where it was read."""
@@ -64,7 +76,17 @@ class _Order(Struct):
     site_id: str
 
 
-_ORDERS = Decoder(_Order)
+class _LookOrder(_Order):
+    """An order to look for a charger that left at that time."""
+
+    charger_id: str
+    left_at: Annotated[int, Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
+
+
+_ORDERS: dict[str, Decoder[_Order] | Decoder[_LookOrder]] = {
+    ERASE: Decoder(_Order),
+    STILL_LISTED: Decoder(_LookOrder),
+}
 
 
 class Intake:
@@ -126,8 +148,8 @@ class Intake:
     def _after_hop(self, record: Record, now_ms: int) -> Arrival:
         hop = {name: value for name, value in record.headers if name.startswith(HOP_PREFIX)}
         kind = _text(hop.get(HOP_KIND))
-        if kind == ERASE:
-            return self._order(record, now_ms)
+        if kind in _ORDERS:
+            return self._order(record, now_ms, kind)
         source = Source(
             _text(hop.get(HOP_TOPIC)) or record.topic,
             _number(hop.get(HOP_PARTITION), record.partition),
@@ -152,12 +174,12 @@ class Intake:
             return Rejected(RejectCode.SCHEMA, f"the header {HOP_KIND} names no kind of record that is known here")
         return read_input(known, value, source, first_read_ms, self._codec, self._limits)
 
-    def _order(self, record: Record, now_ms: int) -> Arrival:
+    def _order(self, record: Record, now_ms: int, kind: str) -> Arrival:
         """It had no place before this one. Its headers stay as they are, or a replay would not be an order again."""
         source = Source(record.topic, record.partition, record.offset)
         first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
-        said = read_order(record.value, source, first_read_ms, self._codec, self._limits)
-        if isinstance(said, Erase) and task_of(said.site_id, self._tasks) != record.partition:
+        said = read_order(record.value, source, first_read_ms, self._codec, self._limits, kind)
+        if isinstance(said, Order) and task_of(said.site_id, self._tasks) != record.partition:
             reason = f"the order is not in the partition of its site_id, of {self._tasks}"
             said = Rejected(RejectCode.BAD_ID, reason, said.event_id, said.site_id)
         return Arrival(source, first_read_ms, record.key, record.headers, said, record.partition, is_here=True)
@@ -208,7 +230,7 @@ class Intake:
         return Produce(self._names.dead_letter, key[:cut], value[:cut], headers)
 
 
-def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Erase | Unreadable | None:
+def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Order | Unreadable | None:
     """What the core must hear of a record: the event, or that a driver did something that we could not read."""
     said = arrival.said
     return said.unreadable if isinstance(said, Rejected) else said
@@ -216,14 +238,25 @@ def event_of(arrival: Arrival) -> PlugIn | UserBoost | ConsentWithdrawn | Erase 
 
 def order_to_erase(reroute_topic: str, tasks: int, site_id: str, event_id: str, occurred_at_ms: int) -> Produce:
     """The record that orders a household to be forgotten; `tasks` is how many partitions the reroute topic has."""
-    value = encode(_Order(event_id, occurred_at_ms, site_id))
-    headers: Headers = [(HOP_KIND, ERASE.encode())]
-    return Produce(reroute_topic, site_id.encode(), value, headers, task_of(site_id, tasks))
+    return _order_record(reroute_topic, tasks, ERASE, _Order(event_id, occurred_at_ms, site_id))
+
+
+def order_to_look(
+    reroute_topic: str, tasks: int, site_id: str, charger_id: str, left_at_ms: int, event_id: str, occurred_at_ms: int
+) -> Produce:
+    """The record that orders a look for a charger that left at that time, and that Axle's list still has."""
+    order = _LookOrder(event_id, occurred_at_ms, site_id, charger_id, left_at_ms)
+    return _order_record(reroute_topic, tasks, STILL_LISTED, order)
+
+
+def _order_record(topic: str, tasks: int, kind: str, order: _Order) -> Produce:
+    headers: Headers = [(HOP_KIND, kind.encode())]
+    return Produce(topic, order.site_id.encode(), encode(order), headers, task_of(order.site_id, tasks))
 
 
 def read_order(
-    value: bytes | None, source: Source, first_read_ms: int, codec: Codec, limits: InputLimits
-) -> Erase | Rejected:
+    value: bytes | None, source: Source, first_read_ms: int, codec: Codec, limits: InputLimits, kind: str = ERASE
+) -> Order | Rejected:
     """The order that a value tells, or why it is refused. Never raises, whatever the bytes are.
 
     What is valid is the table's business: an order is a withdrawal and more, so it is read as one. But its time is
@@ -234,15 +267,24 @@ def read_order(
     if len(value) > ORDER_BYTES_MAX:
         return Rejected(RejectCode.OVERSIZE, f"the order has {len(value)} bytes, more than {ORDER_BYTES_MAX}")
     try:
-        order = _ORDERS.decode(value)
+        order = _ORDERS[kind].decode(value)
     except (DecodeError, UnicodeDecodeError):
+        more = ", charger_id and left_at" if kind == STILL_LISTED else ""
         return Rejected(
-            RejectCode.DECODE, "the order is no JSON object of event_id, site_id and occurred_at (UTC milliseconds)"
+            RejectCode.DECODE,
+            f"the order is no JSON object of event_id, site_id and occurred_at{more} (times in UTC milliseconds)",
         )
-    withdrawal = codec.encode_input(ConsentWithdrawn(order.event_id, order.occurred_at, source, order.site_id))
-    kind, strict = Input.CONSENT_WITHDRAWN, replace(limits, ahead_max_ms=0)
-    said = read_input(kind, withdrawal, source, first_read_ms, codec, strict)
-    return said if isinstance(said, Rejected) else Erase(said.event_id, said.occurred_at_ms, source, said.site_id)
+    charger_id = order.charger_id if isinstance(order, _LookOrder) else None
+    why = WithdrawalReason.CHARGER_DISCONNECTED if charger_id is not None else WithdrawalReason.CONSENT_WITHDRAWN
+    withdrawal = ConsentWithdrawn(order.event_id, order.occurred_at, source, order.site_id, charger_id, why)
+    strict = replace(limits, ahead_max_ms=0)
+    said = read_input(Input.CONSENT_WITHDRAWN, codec.encode_input(withdrawal), source, first_read_ms, codec, strict)
+    if isinstance(said, Rejected):
+        return said
+    if isinstance(order, _LookOrder):
+        ids = (said.site_id, order.charger_id)
+        return StillListed(said.event_id, said.occurred_at_ms, source, *ids, order.left_at)
+    return Erase(said.event_id, said.occurred_at_ms, source, said.site_id)
 
 
 def _not_ours(headers: Headers) -> Headers:

@@ -22,7 +22,7 @@ from processor.shell.desk import Desk, Lane
 from processor.shell.intake import Intake
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
-from processor.shell.records import Part, Partition, Record, TransactionLost
+from processor.shell.records import Part, Partition, Produce, Record, TransactionLost
 from processor.shell.round import Round
 from processor.shell.store import Store
 from processor.shell.tasks import Tasks
@@ -69,6 +69,7 @@ class Loop:
         self._wake = asyncio.Event()
         self._inbox: deque[Record] = deque()
         self._answers: deque[tuple[int, Lane, Answer]] = deque()
+        self._orders: deque[tuple[int, Produce]] = deque()
         self._failure: asyncio.Future[None] = self._loop.create_future()
         self._stopping = False
         self._losses = 0
@@ -101,6 +102,11 @@ class Loop:
     def hear(self, task: int, lane: Lane, answer: Answer) -> None:
         """Step 12: the desk has an answer of Axle's; it goes into the next round, as an event."""
         self._answers.append((task, lane, answer))
+        self._wake.set()
+
+    def send(self, task: int, record: Produce) -> None:
+        """Write a record with the task's next transaction. One that is lost with it is not written again."""
+        self._orders.append((task, record))
         self._wake.set()
 
     def nudge(self) -> None:
@@ -158,6 +164,8 @@ class Loop:
         round_ = Round(self._clock.now_ms(), self._store, self._intake, self._outbox, self._rules, self._tasks.anchor)
         for task in self._tasks.unclaimed:
             round_.claim(task)
+        for _ in range(len(self._orders)):
+            round_.send(*self._orders.popleft())
         self._take_records(round_)
         answers = self._take_answers(round_)
         woken = list(self._store.take_due(round_.now_ms, ROUND_RECORDS_MAX))

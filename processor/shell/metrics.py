@@ -60,6 +60,18 @@ class Metrics:
         self.input_gaps = self._counter(
             "input_gaps_total", "Take-overs of an input whose next records were deleted before they were read."
         )
+        self._add_axle()
+        self.reconcile_drift = self._gauge(
+            "reconcile_drift",
+            "Chargers that Axle's list and our own tasks differ about, by how, at the newest comparison "
+            "(`AXLE__RECONCILE_HOURS`). Those unknown here are only told by a process that has all tasks.",
+            "kind",
+        )
+        self.reconciled = self._gauge("reconciled_timestamp_seconds", "When that comparison was.")
+        self.last_progress = self._gauge("last_progress_timestamp_seconds", "When a transaction was last committed.")
+
+    def _add_axle(self) -> None:
+        """What calls to Axle are measured by."""
         self.calls = self._counter("axle_requests_total", "HTTP requests to Axle.", "endpoint", "status")
         self.call_seconds = self._histogram(
             "axle_request_seconds", "Time of one HTTP request to Axle.", FAST_BUCKETS, "endpoint"
@@ -76,7 +88,9 @@ class Metrics:
             "axle_sign_ins_refused_total", "Sign-ins that Axle refused, and fresh tokens that it rejected.", "kind"
         )
         self.token_expiry = self._gauge("axle_token_expiry_timestamp_seconds", "When Axle's token is too old to use.")
-        self.last_progress = self._gauge("last_progress_timestamp_seconds", "When a transaction was last committed.")
+        self.clock_ahead = self._gauge(
+            "axle_clock_ahead_seconds", "How far Axle's clock is ahead of ours for sure; below 0: behind."
+        )
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""

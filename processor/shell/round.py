@@ -15,7 +15,7 @@ from processor.core.site import Site
 from processor.shell.intake import Arrival, Intake, event_of
 from processor.shell.leases import Lease
 from processor.shell.outbox import Outbox
-from processor.shell.records import Part, Partition, Record
+from processor.shell.records import Part, Partition, Produce, Record
 from processor.shell.store import Store
 from processor.wire.inputs import Rejected
 
@@ -85,6 +85,12 @@ class Round:
     def claim(self, task: int) -> bool:
         """Write a checkpoint of the task even if nothing happened to it. False when it is not ours any more."""
         return self._task_part(task) is not None
+
+    def send(self, task: int, record: Produce) -> None:
+        """Write a record with what the task writes, if it is still ours."""
+        part = self._task_part(task)
+        if part is not None:
+            part.produces.append(record)
 
     def finish(self, positions: Callable[[int], Mapping[Partition, int]]) -> list[Part]:
         """Step 7: the parts, each with what it says, its changed states and its checkpoint.

@@ -28,12 +28,14 @@ from processor.shell.http import Check, HttpServer
 from processor.shell.intake import Intake
 from processor.shell.kafka_log import librdkafka_logger
 from processor.shell.leases import Leases
+from processor.shell.listing import Aside
 from processor.shell.log_ends import LogEnds
 from processor.shell.loop import Loop
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
 from processor.shell.producer_config import producer_config
 from processor.shell.protocol import Asked, Choice, check_protocol, choose_protocol, consumer_config
+from processor.shell.reconciler import Reconciler
 from processor.shell.records import KafkaRefused, Part, TransactionLost
 from processor.shell.restore import Restorer
 from processor.shell.schema_files import schema_texts
@@ -66,6 +68,8 @@ class ServiceConfig:
     transaction_timeout_ms: int = 8_000
     calls_max: int = 64
     calls_per_second: float | None = None
+    reconcile_seconds: float | None = None
+    """How often our tasks are held against Axle's list of chargers; None: never."""
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     rules: Rules = field(default_factory=Rules)
@@ -171,6 +175,7 @@ class Service:
         self._client = AxleClient(config.axle, transport, clock, metrics)
         governor = Governor(config.calls_max, _uniform, config.calls_per_second)
         self._desk = Desk(self._client, store.get, self.loop.hear, clock, _uniform, rules, metrics, governor)
+        self._reconciler = self._compared_by(governor, store, tasks)
         hold_ms = round(config.axle.deadline_seconds * 1000)
         self._tasks = Tasks(
             self._poll,
@@ -221,6 +226,21 @@ class Service:
             self.metrics,
         )
 
+    def _compared_by(self, governor: Governor, store: Store, tasks: int) -> Reconciler:
+        aside = Aside(governor, self._clock, lambda: self._desk.is_quiet, self._desk.slot_is_free)
+        return Reconciler(
+            self._client,
+            aside,
+            store,
+            lambda: self._tasks.ready,
+            self.loop.send,
+            self._clock,
+            _uniform,
+            self.metrics,
+            self._config.topics.reroute,
+            tasks,
+        )
+
     @property
     def url(self) -> str:
         """Where health, metrics and the status page are."""
@@ -250,7 +270,11 @@ class Service:
             opening = asyncio.get_running_loop().run_in_executor(self._transactions.thread, self._open_producer)
             self._poll.start()
             await opening
-            await self.loop.run()
+            comparing = asyncio.get_running_loop().create_task(self._compare())
+            try:
+                await self.loop.run()
+            finally:
+                comparing.cancel()
             await self.loop.drain()
         finally:
             await asyncio.to_thread(self._poll.stop, CONSUMER_STOP_SECONDS)
@@ -261,6 +285,10 @@ class Service:
             self._crumb.close()
             await serving
             log.info("stopped")
+
+    async def _compare(self) -> None:
+        if self._config.reconcile_seconds is not None:
+            await self._reconciler.run(self._config.reconcile_seconds)
 
     def stop(self) -> None:
         """Begin an orderly end; `run` returns when it is done."""

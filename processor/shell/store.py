@@ -82,6 +82,11 @@ class Store:
         kept = self._tasks.get(task)
         return len(kept.sites) if kept else 0
 
+    def states(self, task: int) -> list[bytes]:
+        """The committed states of all sites that the task knows, as they stand in the changelog now."""
+        kept = self._tasks.get(task)
+        return list(kept.sites.values()) if kept else []
+
     def written(self, task: int, site_id: str) -> bytes | None:
         """The committed state of a site as it stands in the changelog, or None."""
         kept = self._tasks.get(task)

@@ -122,6 +122,10 @@ class Codec:
         except ValueError:
             raise Undecodable("decode", "the record uses a word that is newer than this program") from None
 
+    def output_fields(self, kind: type[Record], value: bytes) -> Fields:
+        """As `decode_output`, by the names that the contract has. Raises Undecodable."""
+        return self._read(OUTPUT_RECORDS[kind], value)
+
     def encode(self, record: Record) -> bytes:
         """A record to publish, as bytes."""
         kind = type(record)
@@ -134,6 +138,10 @@ class Codec:
         if isinstance(event, UserBoost):
             return self._write(INPUT_RECORDS[Input.USER_BOOST], _user_boost_fields(event))
         return self._write(INPUT_RECORDS[Input.CONSENT_WITHDRAWN], _withdrawal_fields(event))
+
+    def encode_fields(self, kind: Input, fields: Fields) -> bytes:
+        """As `encode_input`, from fields that have the schema's types (`json_fields.py` sees to that)."""
+        return self._write(INPUT_RECORDS[kind], fields)
 
     def _write(self, name: str, fields: Fields) -> bytes:
         schema = self._own[name]

@@ -7,6 +7,7 @@ read; only what the table names is ever told to the core.
 Bodies are read in `axle_bodies.py`. No sentence here quotes one: they carry addresses and tokens.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Any
@@ -44,6 +45,7 @@ from processor.wire.axle_bodies import (
 )
 from processor.wire.instants import iso, iso_z
 
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+", re.ASCII)
 PROPOSITION = "limited_pause"
 """Flex Lite, as Axle calls it: what a household consents to, joins and leaves."""
 
@@ -60,6 +62,7 @@ class Endpoint(StrEnum):
     REMOVE = "remove"
     OFFBOARD = "offboard"
     UNENROL = "unenrol"
+    LIST = "list"
     TOKEN = "token"  # noqa: S105 - the name of a call
 
 
@@ -91,6 +94,7 @@ MEANINGS: dict[Endpoint, dict[int, Meaning]] = {
     Endpoint.REMOVE: {204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
     Endpoint.OFFBOARD: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
     Endpoint.UNENROL: {200: M.DONE, 204: M.DONE, 400: M.REFUSED, 403: M.REFUSED, 404: M.NOT_THERE, 422: M.REFUSED},
+    Endpoint.LIST: {200: M.DONE},
     Endpoint.TOKEN: {200: M.DONE, 400: M.FORBIDDEN, 401: M.FORBIDDEN, 403: M.FORBIDDEN, 422: M.FORBIDDEN},
 }
 """(endpoint, status) -> meaning. Every status that is not here means: try later."""
@@ -104,7 +108,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which makes each of them three times as dear
 class Request:
     """One HTTP call: `path` is quoted already, `body` is JSON, or form fields where `form` says so."""
 
@@ -115,7 +119,7 @@ class Request:
     form: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """What came back: a status, and a body whose size the client has capped."""
 
@@ -162,7 +166,7 @@ def conclude(intent: Intent, replies: tuple[Reply, ...]) -> Answer | Again | Req
     endpoint = _endpoint(intent, len(replies))
     meaning = MEANINGS[endpoint].get(reply.status)
     if meaning is None:
-        return Again(_try_later(endpoint, reply.status))
+        return Again(try_later(endpoint, reply.status))
     try:
         match intent:
             case AskSchedule():
@@ -189,7 +193,7 @@ def token_of(reply: Reply) -> str:
     if meaning is Meaning.FORBIDDEN:
         raise SignInRefused(reply.status, "Axle refused the username or the password; check the account's settings.")
     if meaning is not Meaning.DONE:
-        raise SignInRefused(reply.status, _try_later(Endpoint.TOKEN, reply.status))
+        raise SignInRefused(reply.status, try_later(Endpoint.TOKEN, reply.status))
     try:
         return access_token_of(reply.body)
     except UnreadableBody:
@@ -240,7 +244,7 @@ def _segment(value: str) -> str:
     # Every URL parser folds "." and ".." away, even when they are quoted: the call would reach another resource.
     if value in {"", ".", ".."}:
         raise ValueError(f"the id {value!r} cannot stand in a path of Axle's; give the charger another id.")
-    return quote(value, safe="")
+    return value if _PLAIN.fullmatch(value) else quote(value, safe="")
 
 
 def _endpoint(intent: Intent, replies: int) -> Endpoint:
@@ -309,7 +313,8 @@ def _leave_answer(intent: Remove | Offboard, meaning: Meaning, reply: Reply) -> 
     return Offboarded(intent.site_id, intent.axle_site_id, kept)
 
 
-def _try_later(endpoint: Endpoint, status: int) -> str:
+def try_later(endpoint: Endpoint, status: int) -> str:
+    """A sentence for the log about a status that the table does not name."""
     said = f"Axle answered {endpoint} with {status}"
     if 300 <= status < 400:
         return f"{said}, a redirect, which is never followed; check that the base URL is Axle's."

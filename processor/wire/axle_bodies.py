@@ -42,6 +42,15 @@ class AssetForm(msgspec.Struct):
     external_id: str
 
 
+class _ListedForm(AssetForm):
+    type: str
+
+
+class _PageForm(msgspec.Struct):
+    assets: list[_ListedForm]
+    total_num_assets: int
+
+
 class _SiteIdForm(msgspec.Struct):
     id: _AxleId
 
@@ -89,6 +98,7 @@ class _TokenForm(msgspec.Struct):
 _SCHEDULE = msgspec.json.Decoder(_ScheduleForm)
 _ANY_SCHEDULE = msgspec.json.Decoder(_AnyScheduleForm)
 _ASSET = msgspec.json.Decoder(AssetForm)
+_PAGE = msgspec.json.Decoder(_PageForm)
 _ONBOARDED = msgspec.json.Decoder(_OnboardedForm)
 _UPSERTED = msgspec.json.Decoder(_UpsertedForm)
 _SITE = msgspec.json.Decoder(_SiteForm)
@@ -125,6 +135,12 @@ def _block(block: _BlockForm) -> Block:
 def asset_of(body: bytes, charger_id: str) -> AssetForm:
     """The charger that a body is about. Raises UnreadableBody, also when it is about another one."""
     return _same(_read(_ASSET, body), charger_id)
+
+
+def page_of(body: bytes) -> tuple[list[tuple[AssetForm, str]], int]:
+    """Everything on a page of Axle's list, each with its type, and how long the list is. Raises UnreadableBody."""
+    page = _read(_PAGE, body)
+    return [(asset, asset.type) for asset in page.assets], page.total_num_assets
 
 
 def site_and_asset_of(body: bytes, charger_id: str) -> tuple[str, str]:

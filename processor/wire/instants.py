@@ -6,12 +6,15 @@ rather than guessed at; and because milliseconds are coarser than text, the read
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_BARE = _EPOCH.replace(tzinfo=None)  # twice as fast to write down as one that carries its zone
 _DAY_MS = 86_400_000
 _FRACTION = re.compile(r"(.+:[0-9]{2}:[0-9]{2})[.,]([0-9]{1,18})(Z|[+-][0-9]{2}:?[0-9]{2})", re.ASCII)
 _TEXT_MAX = 64
+_KEPT = 4096
+"""Instants that are written and read once only: nearly all fall on the same few minutes of a night."""
 
 
 def iso(instant_ms: int) -> str:
@@ -27,6 +30,7 @@ def iso_z(instant_ms: int) -> str:
     return _utc(instant_ms) + "Z"
 
 
+@lru_cache(_KEPT)
 def _utc(instant_ms: int) -> str:
     seconds, millis = divmod(instant_ms, 1000)
     try:
@@ -56,6 +60,7 @@ def instant_ms(text: str, *, up: bool = False) -> int:
     return _whole_ms(whole + zone) + millis
 
 
+@lru_cache(_KEPT)
 def _whole_ms(text: str) -> int:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:

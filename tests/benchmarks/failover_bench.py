@@ -1,8 +1,9 @@
 """What a crash and a planned move cost: `python -m tests.benchmarks.failover_bench [--report FILE]`.
 
-Three things are measured with real processes on one embedded broker: (a) `restart`: SIGKILL in the middle of 5,000
+Four things are measured with real processes on one embedded broker: (a) `restart`: SIGKILL in the middle of 5,000
 events and a restart at once, with a stable name, process start included; (b) `failover`: SIGKILL of one of two
-members, until the other one has taken over; (c) `move`: SIGTERM of one of two members.
+members, until the other one has taken over; (c) `move`: SIGTERM of one of two members; (d) `large`: a task of 100,000
+sites, from the moment its new owner was told until its inputs are read. That last one is the processor's own metric.
 
 The idea: every figure is the broker's own time stamps on committed outputs, so nothing that a process says about itself
 counts. A task's gap is the longest time between two outcomes of its events, which go in all the while.
@@ -15,6 +16,7 @@ import statistics
 import sys
 import threading
 import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ from processor.demo.kafka import Broker, EmbeddedKafka, make_topics, prepare
 from processor.demo.reader import Reader
 from processor.shell.partition import task_of
 from processor.shell.topics import TopicNames
+from tests.benchmarks.restore_bench import fill
 from tests.broker import Record, prefixed, produce
 from tests.chaos.flow import starting, wait_shared, working
 from tests.kafka.rig import (
@@ -88,7 +91,9 @@ def _classic(session_seconds: int, transaction_seconds: int) -> dict[str, str]:
 
 
 _KIP_848 = {"KAFKA__PROTOCOL": "consumer"}
+LARGE_SITES = 100_000
 CASES = (
+    Case("take-over of 100,000 sites", "large", "tuned", {}),
     Case("restart, stable name", "restart", "tuned", {"KAFKA__INSTANCE_ID": "ordinal-0"}),
     Case("failover, classic, session 3 s", "failover", "tuned", _classic(3, 2)),
     Case("failover, KIP-848, session 6 s", "failover", "tuned", _KIP_848),
@@ -297,8 +302,35 @@ def _summary(figures: list[float]) -> dict[str, float]:
     }
 
 
+def large(broker: Broker, axle: Simulator, runs: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """(d): a task that is full, taken over by processes that know nothing yet."""
+    say(f"  writing {LARGE_SITES:,} sites")
+    changelog = fill(broker, LARGE_SITES, 1)
+    topics = prefixed(TopicNames(), changelog.state.removesuffix(TopicNames().state))
+    make_topics(broker, topics, 1)
+    environ = processor_environ(broker.bootstrap_servers, topics, axle.url)
+    took: list[float] = []
+    for _ in range(runs):
+        with processor(environ, 1) as running:
+            took.append(_metric(running, "axle_processor_state_restore_seconds_sum"))
+            running.terminate()
+        say(f"  {took[-1]:.2f} s")
+    return {"told_to_working_s": _summary(took)}
+
+
+def _metric(running: Running, name: str) -> float:
+    told = starting(running)
+    assert told is not None
+    with urllib.request.urlopen(f"{told['page']}/metrics", timeout=5) as answer:  # noqa: S310 - loopback
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name))
+
+
 def measure(case: Case, broker: Broker, runs: int, say: Callable[[str], None]) -> dict[str, Any]:
     """One row."""
+    if case.what == "large":
+        with simulator() as axle:
+            return large(broker, axle, runs, say)
     with simulator() as axle, stage(broker, axle, case, say) as on:
         if case.what == "restart":
             return restart(on, runs)

@@ -46,6 +46,8 @@ DONE_MAX_SECONDS = 120.0
 MEMORY_MAX_MIB = 20.0
 COSTLY = ("drip", "big-body", "gzip-bomb")
 _SAMPLE_SECONDS = 0.5
+_LOOKS = 10
+"""So often the memory is looked at in that time."""
 _LAST_SAMPLES = 10
 _CHANGING = frozenset({"schedule", "onboard", "offboard", "unenrol"})
 """Calls that nobody has to make twice, unless one fails. One that is only slow is not seen to fail in the log."""
@@ -141,11 +143,13 @@ class BadAxle:
         while time.monotonic() < deadline:
             self._arena.check()
             worker.check()
-            time.sleep(_SAMPLE_SECONDS)
+            for _ in range(_LOOKS):
+                time.sleep(_SAMPLE_SECONDS / _LOOKS)
+                memory.look()
             told = self._arena.told
             lags.append(max(told - round(worker.metric("axle_processor_events_consumed_total")), 0))
         behind = statistics.median(lags[-_LAST_SAMPLES:]) / self._plan.load.rate
-        return Phase(began_ms, now_ms(), behind, memory.grown_mib())
+        return Phase(began_ms, now_ms(), behind, memory.grown_mib)
 
     def _open_until(self, at_ms: int) -> int:
         settled = {one.outcome.source for one in list(self._arena.history.settled)}
@@ -178,21 +182,24 @@ class BadAxle:
 
 
 class Memory:
-    """How much a process grows beyond what it is now."""
+    """How much a process grows beyond what it is now: memory of its own, not the pages of files, which come and go."""
 
     def __init__(self, pid: int) -> None:
-        self._proc = Path(f"/proc/{pid}")
-        # Linux forgets the largest size so far: proc(5), clear_refs.
-        (self._proc / "clear_refs").write_text("5")
-        self._before = self._kib("VmRSS")
+        self._status = Path(f"/proc/{pid}/status")
+        self._before = self._most = self._kib()
 
+    def look(self) -> None:
+        """See how large it is just now."""
+        self._most = max(self._most, self._kib())
+
+    @property
     def grown_mib(self) -> float:
-        """Its largest size since, less what it was."""
-        return max(self._kib("VmHWM") - self._before, 0) / 1024
+        """The largest size that was seen, less the first."""
+        return (self._most - self._before) / 1024
 
-    def _kib(self, name: str) -> int:
-        lines = (self._proc / "status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    def _kib(self) -> int:
+        lines = self._status.read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def _figures(facts: Facts, phase: Phase, calls: Iterable[Mapping[str, Any]]) -> dict[str, float]:

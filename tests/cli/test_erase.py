@@ -19,11 +19,10 @@ from processor.shell.partition import task_of
 from processor.shell.topics import TopicNames, kept_until, wanted_topics
 from processor.wire.inputs import InputLimits
 from tests.broker import prefixed, produce, read_committed
+from tests.cli.parts import NOBODY, environment
 from tests.kafka.rig import CODEC, now_ms
 
 SITE = "home-1"
-NOBODY = "127.0.0.1:1"
-"""A port of this machine on which nothing listens."""
 DAY_MS = 86_400_000
 HAS_CONSENT, WITHDREW = ConsentState.GIVEN, ConsentState.WITHDRAWN
 
@@ -37,12 +36,6 @@ class End:
     code: int
     says: str
     site_is_known: bool = True
-
-
-def environment(servers: str, topics: TopicNames | None = None) -> dict[str, str]:
-    """Of an operator of these brokers."""
-    names = {f"{PREFIX}TOPICS__{name.upper()}": getattr(topics, name) for name in TopicNames.__slots__ if topics}
-    return {f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS": servers, **names}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from processor.shell.service import ServiceConfig
 from processor.shell.topics import TopicNames
 from processor.wire.inputs import InputLimits
 from processor.wire.state import STATE_VERSION, WRITABLE_VERSIONS
+from tests.shell.certificates import authority_and_server
 
 ACCOUNT = {"AXLE__USERNAME": "us", "AXLE__PASSWORD": "hunter2-hunter2", "PRIVACY__KEY": "k"}
 
@@ -64,6 +65,7 @@ def test_every_setting_reaches_its_place() -> None:
         AXLE__BASE_URL="http://localhost:1",
         AXLE__DEADLINE_SECONDS="2.5",
         AXLE__CALLS_MAX="7",
+        AXLE__RECONCILE_HOURS="1.5",
         PAUSES__COUNT_MAX="2",
         INPUTS__SCHEDULE_BLOCKS_MAX="20",
         STATE__WRITE_VERSION=str(WRITABLE_VERSIONS[1]),
@@ -81,6 +83,7 @@ def test_every_setting_reaches_its_place() -> None:
         session_timeout_ms=6_500,
         transaction_timeout_ms=4_250,
         calls_max=7,
+        reconcile_seconds=5400.0,
         http_host="0.0.0.0",  # noqa: S104  nothing listens on it
         http_port=0,
         rules=Rules(pauses_count_max=2, secret=b"k"),
@@ -215,6 +218,37 @@ def test_a_base_url_that_will_not_do_names_its_variable(url: str) -> None:
     told = sentence(AXLE__BASE_URL=url)
     assert told.startswith(f"{PREFIX}AXLE__BASE_URL: ")
     assert "\n" not in told
+
+
+def test_a_certificate_and_a_proxy_reach_the_account(tmp_path: Path) -> None:
+    """The CA file is read whole, the proxy is taken as it is written, and neither is shown."""
+    authority, _ = authority_and_server(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(authority)
+    proxy = "http://us:hunter2-hunter2@proxy.example:3128"
+    made = config(AXLE__CA_FILE=str(tmp_path / "ca.pem"), AXLE__PROXY=proxy)
+    assert (made.axle.ca_pem, made.axle.proxy) == (authority, proxy)
+    assert "hunter2" not in repr(made)
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), (b"not one", "PEM"), (b"\xff", "PEM")])
+def test_a_ca_file_that_will_not_do_names_its_variable(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """No file, or one without a certificate in it: one line, with the variable and the file."""
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    told = sentence(AXLE__CA_FILE=str(tmp_path / "ca.pem"))
+    assert told.startswith(f"{PREFIX}AXLE__CA_FILE: ")
+    assert said in told
+    assert "ca.pem" in told
+
+
+@pytest.mark.parametrize(
+    "proxy", ["proxy.example:3128", "socks5://hunter2@proxy.example", "http://", "http://a:hunter2"]
+)
+def test_a_proxy_that_will_not_do_names_its_variable(proxy: str) -> None:
+    """No URL, or one of another kind: one line, with the variable and without what may be a password."""
+    told = sentence(AXLE__PROXY=proxy)
+    assert told.startswith(f"{PREFIX}AXLE__PROXY ")
+    assert "hunter2" not in told
 
 
 @pytest.mark.parametrize("key", ["k" * 65, "é" * 33])

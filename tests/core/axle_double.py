@@ -21,6 +21,7 @@ from processor.core.events import (
     ScheduleRefused,
 )
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
+from processor.core.reconcile import Listed
 from processor.core.rules import OnboardingForm
 from processor.core.schedule import HOUR_MS, MINUTE_MS, Schedule, normalise, subtract, window
 from tests.core.world import STRANGER
@@ -78,6 +79,15 @@ class Axle:
         """Somebody else onboards the charger, at the home with that meter."""
         if charger_id not in self.chargers:
             self._add(self._home_at(meter) or self._make(meter, by_others=True), charger_id)
+
+    def land_late(self, charger_id: str, meter: str) -> None:
+        """An onboarding of ours that everybody had given up makes the charger after all, and its home."""
+        if charger_id not in self.chargers:
+            self._add(self._home_at(meter) or self._make(meter), charger_id)
+
+    def listing(self) -> list[Listed]:
+        """All chargers, page by page or not."""
+        return [Listed(charger_id, *ids) for charger_id, ids in self.chargers.items()]
 
     def _onboard(self, call: Onboard, mood: str) -> Answer:
         upsert = call.form is OnboardingForm.UPSERT

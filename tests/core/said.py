@@ -10,6 +10,7 @@ from processor.core.events import (
     Erase,
     InputEvent,
     PlugIn,
+    StillListed,
     Unreadable,
     UserBoost,
     WithdrawalReason,
@@ -28,8 +29,9 @@ class Said:
         self._mark_ms: int | None = None
 
     def add(self, event: InputEvent) -> None:
-        """It was said, perhaps once more."""
-        self._events[event.event_id] = event
+        """It was said, perhaps once more. An order to look for a charger says nothing of the household."""
+        if not isinstance(event, StillListed):
+            self._events[event.event_id] = event
 
     def forget(self) -> None:
         """The household is forgotten; that it withdrew, and when, stays."""

@@ -27,6 +27,7 @@ from processor.core.events import (
     ScheduleAnswered,
     ScheduleRefused,
     Source,
+    StillListed,
     Unreadable,
     UserBoost,
     WithdrawalReason,
@@ -205,6 +206,8 @@ def events(site: Site) -> Iterator[Event]:
             yield ConsentWithdrawn(event_id, at_ms, SOURCE, "home-1", charger_id, reason)
         yield Erase("o" if event_id == "w" else event_id, at_ms, SOURCE, "home-1")
         yield Unreadable(event_id, at_ms, SOURCE, "home-1", "c-1", Input.PLUG_IN)
+    for left_at_ms in (at(-3), at(0.1)):
+        yield StillListed("listed", at(0.3), SOURCE, "home-1", "c-1", left_at_ms)
     yield PlugIn("another", at(0.3), SOURCE, "home-1", "c-2", GUIDE_SCHEDULE, None, consented(at(0.3)))
     for axle_site, asset in (("axle-site", "axle-c-1"), ("other-site", "other-asset")):
         yield Onboarded("home-1", "c-1", axle_site, asset)

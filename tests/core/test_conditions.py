@@ -25,6 +25,7 @@ from processor.core.events import (
     ScheduleAnswered,
     ScheduleRefused,
     Source,
+    StillListed,
     Unreadable,
     UserBoost,
     WithdrawalReason,
@@ -94,6 +95,11 @@ def leave(charger_id: str | None = None, at_ms: int = at(0.5), event_id: str = "
     return ConsentWithdrawn(event_id, at_ms, HERE, "home-1", charger_id, reason)
 
 
+def listed(left_at_ms: int) -> StillListed:
+    """An order to look for a charger that left at that time."""
+    return StillListed("n", at(0.5), HERE, "home-1", "c-1", left_at_ms)
+
+
 BOOST, CANCEL, UNKNOWN = BoostAction.BOOST, BoostAction.BOOST_CANCELLED, BoostAction.UNKNOWN
 UNREADABLE = Unreadable("n", at(0.5), HERE, "home-1", "c-1", Input.PLUG_IN)
 REFUSED = OnboardingRefused("home-1", "c-1", Refusal.EXISTS, ENROLMENT.consented_at_ms)
@@ -120,6 +126,8 @@ HOLDS: list[Case] = [
     (if_.newer_consent_stands, SETTLED, Erase("n", at(-2), HERE, "home-1")),
     (if_.one_charger_leaves, SETTLED, leave("c-1")),
     (if_.order_heard_before, ordered(), Erase("o", at(0.1), HERE, "home-1")),
+    (if_.left_when_told, withdrew(), listed(at(0.1))),
+    (if_.left_when_told, disconnected(), listed(at(0.1))),
     (if_.no_consent_known, FRESH, Onboarded("home-1", "c-1", "s", "a")),
     (if_.has_these_ids, SETTLED, Onboarded("home-1", "c-1", "axle-site", "axle-c-1")),
     (if_.newer_consent_to_try, onboarding().site, replace(REFUSED, consented_at_ms=ENROLMENT.consented_at_ms - 1)),
@@ -154,6 +162,11 @@ HOLDS_NOT: list[Case] = [
     (if_.order_heard_before, ordered(), Erase("another", at(0.1), HERE, "home-1")),
     (if_.order_heard_before, SETTLED, Erase("o", at(0.1), HERE, "home-1")),
     (if_.order_heard_before, ordered(), leave(event_id="o")),
+    (if_.left_when_told, withdrew(), listed(at(0.1) - 1)),
+    (if_.left_when_told, withdrew(), replace(listed(at(0.1)), charger_id="c-9")),
+    (if_.left_when_told, SETTLED, listed(at(0.1))),
+    (if_.left_when_told, FRESH, listed(at(0.1))),
+    (if_.left_when_told, withdrew(), leave()),
     (if_.no_consent_known, SETTLED, Onboarded("home-1", "c-1", "s", "a")),
     (if_.has_these_ids, SETTLED, Onboarded("home-1", "c-1", "axle-site", "another")),
     (if_.has_these_ids, SETTLED, Onboarded("home-1", "c-1", "another", "axle-c-1")),

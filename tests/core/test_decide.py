@@ -137,6 +137,7 @@ def test_effects_look_for_the_event_they_are_about() -> None:
         "one charger was disconnected",
         "the household withdrew",
         "the household is to be forgotten",
+        "it left, and Axle may have it still",
     }
     site = World().settled().site
     for row in [row for rows in TABLE.values() for row in rows if row.says in about_one_kind]:

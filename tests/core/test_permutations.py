@@ -18,6 +18,7 @@ from processor.core.events import (
     Input,
     PlugIn,
     Source,
+    StillListed,
     Unreadable,
     UserBoost,
     WithdrawalReason,
@@ -69,6 +70,11 @@ def withdrawal(event_id: str, hours: float, charger: str | None = None) -> Conse
 def erasure(event_id: str, hours: float) -> Erase:
     """An order to forget the household."""
     return Erase(event_id, at(hours), Source(event_id, 0, 0), "home-1")
+
+
+def still_listed(event_id: str, left: float, charger: str = "c-1") -> StillListed:
+    """An order to look for a charger that left so long after the evening began."""
+    return StillListed(event_id, at(4), Source(event_id, 0, 0), "home-1", charger, at(left))
 
 
 def unreadable(event_id: str, hours: float) -> Unreadable:
@@ -178,6 +184,14 @@ SETS: dict[str, tuple[Event, ...]] = {
         withdrawal("d", 0.7),
         tap("e", 2, CHANGE, None, GUIDE_SCHEDULE),
         withdrawal("f", 3, "c-2"),
+    ),
+    "orders to look for what left, between two consents": (
+        plug_in("a", 0, SHORT, consented(at(0))),
+        withdrawal("b", 1),
+        still_listed("c", 1),
+        plug_in("d", 2, LONG, consented(at(2))),
+        still_listed("e", 3),
+        withdrawal("f", 3, "c-1"),
     ),
     "the same event twice": (
         plug_in("a", 0, SHORT),
@@ -298,6 +312,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(tap, IDS, HOURS, st.just(CHANGE), st.none(), SCHEDULES, PLACES),
     st.builds(withdrawal, IDS, HOURS, st.none() | PLACES),
     st.builds(unreadable, IDS, HOURS),
+    st.builds(still_listed, IDS, HOURS, PLACES),
 )
 
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from processor.core.decide import decide
+from processor.core.enrolment import fingerprint
 from processor.core.events import (
     Answer,
     BoostAction,
@@ -32,19 +33,23 @@ from processor.core.events import (
     Removed,
     ScheduleAnswered,
     ScheduleRefused,
+    StillListed,
     Unreadable,
     UserBoost,
     WithdrawalReason,
 )
 from processor.core.intents import owed
 from processor.core.outputs import Enrolled, ModifiedSchedule
+from processor.core.reconcile import Kind, by_charger, drifts, view
 from processor.core.rules import OnboardingForm, Rules, WithdrawalAction
 from processor.core.schedule import HOUR_MS, MINUTE_MS, Schedule, intersect, is_subset, normalise
 from processor.core.site import due_at_ms
+from processor.core.standing import Standing, standing_of
 from processor.wire.state import WRITABLE_VERSIONS
 from tests.core.axle_double import MOODS, NEIGHBOUR
 from tests.core.evening import Evening
 from tests.core.promises import CORRECTED, Promises
+from tests.core.promises import METERS as METERS_OF_OURS
 from tests.core.world import MPAN, T0, consented
 
 CHARGERS = ("c-1", "c-2")
@@ -104,6 +109,9 @@ class Evenings(RuleBasedStateMachine):
         self.evening = self.promises.evening = Evening(self.promises.of_a_step)
         self.ending = "stay"
         self.lies = False
+        self.left_behind = False
+        self.listed: list[StillListed] = []
+        """Orders that a comparison with Axle's list gave, whenever they are read."""
 
     # What happens
 
@@ -249,6 +257,37 @@ class Evenings(RuleBasedStateMachine):
             return
         self.evening.axle.take_from_others(charger, meter)
 
+    @precondition(lambda self: any(charger.enrolled is Enrolled.REMOVED for charger in self.evening.site.chargers))
+    @rule(charger=PLACES)
+    def an_onboarding_lands_too_late(self, charger: str) -> None:
+        """What everybody had given up makes the charger that left, where nothing of it is at Axle any more."""
+        site, axle = self.evening.site, self.evening.axle
+        known = site.charger(charger)
+        gone = known is not None and standing_of(site, known) is Standing.GONE and known.enrolled is Enrolled.REMOVED
+        meters = [meter for meter in METERS_OF_OURS if fingerprint(meter, self.evening.rules.secret) == site.mpan_mark]
+        kept = any(home.meter in meters and not home.enrolled for home in axle.homes.values())
+        if gone and meters and not kept:
+            axle.land_late(charger, meters[0])
+            self.left_behind = True
+
+    @rule()
+    def axle_is_listed(self) -> None:
+        """Its list is held against what is known; orders may be read at once, later, or never."""
+        source = self.evening.source()
+        listing = by_charger(self.evening.axle.listing())
+        for drift in drifts([view([self.evening.site], listing)]):
+            if drift.kind is Kind.LEFT and drift.left_at_ms is not None:
+                order = StillListed("", self.evening.now_ms, source, "home-1", drift.charger_id, drift.left_at_ms)
+                self.listed.append(order)
+
+    @precondition(lambda self: bool(self.listed))
+    @rule(data=st.data())
+    def look_again(self, data: st.DataObject) -> None:
+        """An order to look for a charger that left is read, perhaps once more, or long after it was given."""
+        source = self.evening.source()
+        order = data.draw(st.sampled_from(self.listed))
+        self.evening.say(replace(order, event_id=f"e{source.offset}", source=source))
+
     @rule(answer=nonsense(["site-1", "site-2", NEIGHBOUR, "asset-1"]))
     def hear_nonsense(self, answer: Answer) -> None:
         """Whatever Axle may ever say, about whatever, at any time: it is decided without harm. (Then it is unsaid.)"""
@@ -286,6 +325,9 @@ class Evenings(RuleBasedStateMachine):
             for charger in CHARGERS:
                 self._leave(charger, WithdrawalReason.CHARGER_DISCONNECTED)
         self._let_it_end()
+        for charger in CHARGERS:
+            self.an_onboarding_lands_too_late(charger=charger)
+        self._let_it_end()
         self.promises.outputs_are_a_pure_fold()
 
     def _let_it_end(self) -> None:
@@ -296,6 +338,13 @@ class Evenings(RuleBasedStateMachine):
             for charger in CHARGERS:
                 self.tap(charger=charger, late=0, action=BoostAction.BOOST, hours=0.5, shape=None)
             self.evening.drain()
+        # Of what is at Axle though everybody had given it up, nobody ever hears but by its list.
+        self.listed.clear()
+        self.axle_is_listed()
+        for order in self.listed if self.left_behind else ():
+            source = self.evening.source()
+            self.evening.say(replace(order, event_id=f"e{source.offset}", source=source))
+        self.evening.drain()
         self.promises.of_the_home()
         self.promises.of_an_end()
 

@@ -17,6 +17,7 @@ from processor.core.site import (
     halted,
     has_left,
     is_live,
+    left_at_ms,
     may_enrol,
     requested,
     taken_away,
@@ -167,3 +168,15 @@ def test_a_charger_is_put_in_its_own_place() -> None:
     changed = site.having(Charger("a", revision=1)).having(Charger("c"))
     assert changed.chargers == (Charger("a", revision=1), Charger("b"), Charger("c"))
     assert changed.charger("d") is None
+
+
+def test_when_a_charger_left_is_told_only_while_it_has_left() -> None:
+    """The household's withdrawal goes before its own disconnection; once it came back neither counts."""
+    removed, plain = Charger("c-1", removed=stamp(2)), Charger("c-1")
+    withdrawal = Site("home-1", stamp(1), withdrawal=stamp(3))
+    back = Site("home-1", stamp(4), withdrawal=stamp(3))
+    assert left_at_ms(withdrawal, removed) == left_at_ms(withdrawal, plain) == stamp(3).at_ms
+    assert left_at_ms(Site("home-1", stamp(1)), removed) == stamp(2).at_ms
+    assert left_at_ms(Site("home-1", stamp(1)), plain) is None
+    assert left_at_ms(back, plain) is None
+    assert left_at_ms(back, Charger("c-1", plugged=stamp(5), removed=stamp(2))) is None

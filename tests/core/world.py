@@ -24,6 +24,7 @@ from processor.core.events import (
     ScheduleAnswered,
     ScheduleRefused,
     Source,
+    StillListed,
     Unreadable,
     UserBoost,
     WithdrawalReason,
@@ -121,6 +122,16 @@ class World:
         when = self.now_ms if at_ms is None else at_ms
         source = self.source()
         event = Erase(event_id or f"e{source.offset}", when, source, self.site.site_id)
+        return self.tell(event, max(self.now_ms, when))
+
+    def still_listed(
+        self, left_at_ms: int, at_ms: int | None = None, charger: str = "c-1", event_id: str | None = None
+    ) -> tuple[Output, ...]:
+        """An order to look for a charger that left at that time."""
+        when = self.now_ms if at_ms is None else at_ms
+        source = self.source()
+        event_id = event_id or f"e{source.offset}"
+        event = StillListed(event_id, when, source, self.site.site_id, charger, left_at_ms)
         return self.tell(event, max(self.now_ms, when))
 
     def unreadable(

@@ -22,6 +22,7 @@ from processor.demo.kafka_node import HOST, free_port
 from processor.shell.contract import Right, needed_rights
 from processor.shell.topics import TopicNames
 from tests.broker import produce, read_committed
+from tests.core.world import World
 from tests.kafka.rig import CODEC, Running, boost, plug_in, processor, processor_environ, simulator, wait_until
 
 NAMES = TopicNames()
@@ -145,6 +146,29 @@ def test_each_right_that_is_missing_is_told(guarded: Guarded, right: Right) -> N
         guarded.allow(right)
     on = "them" if right.is_prefix else "it"
     assert said == f"configuration: we may not {right}: give the principal {right.operation} on {on}"
+
+
+def test_the_tools_need_less(guarded: Guarded) -> None:
+    """READ on four topics and WRITE on one are enough for them: none needs a right to the group."""
+    read = [NAMES.modified_schedule, NAMES.enrolment_status, NAMES.outcomes, NAMES.state]
+    few = [*(Right("topic", name, "READ") for name in read), Right("topic", NAMES.plug_in, "WRITE")]
+    for right in RIGHTS:
+        guarded.forbid(right)
+    guarded.allow(*few)
+    said = World().settled().records
+    produce(guarded.open_servers, NAMES.modified_schedule, [("c-1", CODEC.encode(record), None) for record in said])
+    event = ["--site", "home-1", "--charger", "c-1", "--schedule", "now/+8h"]
+    try:
+        for verb in (["produce", "plug-in", *event], ["tail", "--from", "-1h", "--count", "2"], ["explain", "c-1"]):
+            running = Running([sys.executable, "-m", "processor", *verb], guarded.environ())
+            try:
+                assert running.process.wait(30) == 0, running.said()
+            finally:
+                running.end()
+    finally:
+        for right in few:
+            guarded.forbid(right)
+        guarded.allow(*RIGHTS)
 
 
 def test_a_wrong_password_is_told(guarded: Guarded) -> None:

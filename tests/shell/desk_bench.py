@@ -69,6 +69,7 @@ class Bench:
         self.sites: dict[str, Site] = {}
         self.heard: list[tuple[int, Lane, Answer]] = []
         self.metrics = Metrics()
+        self.governor = Governor(calls_max, wait or waits(0))
         self.desk = Desk(
             self.axle,
             lambda _, site_id: self.sites.get(site_id, Site(site_id)),
@@ -77,7 +78,7 @@ class Bench:
             wait or waits(0),
             self.rules,
             self.metrics,
-            Governor(calls_max, wait or waits(0)),
+            self.governor,
         )
 
     def fold(self, *events: Event) -> Site:

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from processor.core.events import Found, LookedUp, Offboarded, ScheduleAnswered
 from processor.core.intents import AskSchedule, LookUp, Offboard, Remove
 from processor.core.schedule import HOUR_MS
-from processor.shell.axle_client import BODY_BYTES_MAX, SIGN_IN_AGAIN_SECONDS, AxleAccount, AxleClient, Retry
+from processor.shell.axle_client import SIGN_IN_AGAIN_SECONDS, AxleAccount, AxleClient, Retry
+from processor.shell.axle_transport import BODY_BYTES_MAX
 from processor.shell.governor import Verdict
 from processor.shell.metrics import Metrics
 from tests.shell.parts import NOW_MS, HandClock
@@ -252,6 +253,26 @@ async def test_what_cannot_be_used_means_try_later(handler: Handler, why: str) -
     assert len(axle.requests) == 2
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (302, Verdict.BAD),
+        (401, Verdict.OURS),
+        (408, Verdict.BAD),
+        (418, Verdict.OURS),
+        (425, Verdict.BAD),
+        (429, Verdict.BUSY),
+        (500, Verdict.BAD),
+        (503, Verdict.BAD),
+    ],
+)
+async def test_what_a_status_says_of_axles_health(status: int, verdict: Verdict) -> None:
+    """Trouble on its side counts against it, too many calls slow us down, and what we did wrong says nothing of it."""
+    answer = await Axle(always(status)).client().perform(ASK)
+    assert isinstance(answer, Retry)
+    assert answer.verdict is verdict
+
+
 @pytest.mark.parametrize("error", [RuntimeError("boom"), OSError("no route"), httpx.ReadError("cut"), ValueError("?")])
 async def test_whatever_a_transport_raises_means_try_later(error: Exception) -> None:
     """No exception of a transport's leaves the client."""
@@ -342,6 +363,14 @@ def test_plain_http_is_for_this_machine_alone(url: str) -> None:
     with pytest.raises(ValueError, match="https://"):
         AxleAccount(url, "u", PASSWORD)
     assert AxleAccount("http://127.0.0.1:8000", "u", PASSWORD).base_url == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("url", ["http://u:hunter2@axle.example", "https://axle.example/?a=b", "https://a.example/#x"])
+def test_a_base_url_is_a_place_and_nothing_more(url: str) -> None:
+    """A password, a query or a fragment in the base URL is refused, and not repeated."""
+    with pytest.raises(ValueError, match="host and perhaps a path") as told:
+        AxleAccount(url, "u", PASSWORD)
+    assert "hunter2" not in str(told.value)
 
 
 def test_a_deadline_is_above_zero() -> None:

@@ -9,6 +9,7 @@ from processor.core.intents import AskSchedule, Offboard, Onboard
 from processor.core.schedule import HOUR_MS
 from processor.core.site import is_erased
 from processor.shell.axle_client import Retry
+from processor.shell.governor import Verdict
 from tests.shell.desk_bench import TASK, Bench, answered, kinds
 from tests.shell.parts import NOWHERE, plug_in, until, withdrawal
 
@@ -77,6 +78,23 @@ async def test_withdrawals_go_before_boosts_and_boosts_before_the_rest() -> None
         await bench.called(number + 2)
     order = ["AskSchedule s-0", "Offboard s-4", "AskSchedule s-3", "AskSchedule s-1", "AskSchedule s-2"]
     assert kinds(bench.axle.calls) == order
+
+
+async def test_a_call_of_somebody_else_takes_a_slot_and_gives_it_back() -> None:
+    """While one waits behind it the desk is not quiet; told that the slot is free, it sends what waits."""
+    bench = Bench(calls_max=1)
+    bench.enrolled("s-1")
+    assert bench.desk.is_quiet
+    leave = bench.governor.begin(bench.clock.monotonic(), is_retry=False)
+    bench.desk.look_at(TASK, bench.sites["s-1"])
+    assert not bench.desk.is_quiet
+    bench.governor.end(leave, bench.clock.monotonic(), Verdict.GOOD)
+    bench.desk.slot_is_free()
+    await bench.called(1)
+    assert bench.desk.is_quiet
+    bench.axle.end(0, Retry("later", 60))
+    await bench.desk.drain(10)
+    assert not bench.desk.is_quiet
 
 
 async def test_a_lane_keeps_its_place_however_often_its_wish_changes() -> None:

@@ -1,11 +1,18 @@
-"""Intake: where a record is settled, the hop, orders to erase, and dead letters."""
+"""Intake: where a record is settled, the hop, orders, and dead letters."""
 
 from dataclasses import replace
 
 import pytest
 
-from processor.core.events import Erase, PlugIn, Source, Unreadable
-from processor.shell.intake import DEAD_LETTER_BYTES_MAX, ORDER_BYTES_MAX, Intake, event_of, order_to_erase
+from processor.core.events import Erase, PlugIn, Source, StillListed, Unreadable
+from processor.shell.intake import (
+    DEAD_LETTER_BYTES_MAX,
+    ORDER_BYTES_MAX,
+    Intake,
+    event_of,
+    order_to_erase,
+    order_to_look,
+)
 from processor.shell.partition import task_of
 from processor.shell.records import Produce, Record
 from processor.wire.inputs import RejectCode, Rejected
@@ -22,6 +29,12 @@ def order(site: str = "s-1", event_id: str = "order", at_ms: int = NOW_MS) -> Re
     written = order_to_erase(NAMES.reroute, TASKS, site, event_id, at_ms)
     partition = written.partition or 0
     return record(written.value, written.topic, partition, 12, key=written.key, headers=written.headers)
+
+
+def look(site: str = "s-1", charger: str = "c-1", left_at_ms: int = 17) -> Record:
+    """An order to look for a charger that left, as the reroute topic hands it on."""
+    written = order_to_look(NAMES.reroute, TASKS, site, charger, left_at_ms, "order", NOW_MS)
+    return record(written.value, written.topic, written.partition or 0, 12, key=written.key, headers=written.headers)
 
 
 def after_hop(part: Intake, first: Record, now_ms: int = NOW_MS + 60_000) -> tuple[Produce, Record]:
@@ -184,6 +197,35 @@ def test_an_order_in_another_sites_partition_is_refused() -> None:
     said = intake().read(replace(order(), partition=ELSEWHERE), NOW_MS).said
     assert isinstance(said, Rejected)
     assert (said.code, said.event_id, said.site_id) == (RejectCode.BAD_ID, "order", "s-1")
+
+
+def test_an_order_to_look_names_the_charger_and_when_it_left() -> None:
+    """It begins where orders to erase do, and is no order to erase."""
+    arrival = intake().read(look(), NOW_MS)
+    source = Source(NAMES.reroute, HERE, 12)
+    assert arrival.said == StillListed("order", NOW_MS, source, "s-1", "c-1", 17)
+    assert event_of(arrival) == arrival.said
+    assert (arrival.task, arrival.is_here, arrival.source) == (HERE, True, source)
+    elsewhere = intake().read(replace(look(), partition=ELSEWHERE), NOW_MS).said
+    assert isinstance(elsewhere, Rejected)
+    assert (elsewhere.code, elsewhere.site_id) == (RejectCode.BAD_ID, "s-1")
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (order().value, RejectCode.DECODE),
+        ((look().value or b"").replace(b"17", b'"once"'), RejectCode.DECODE),
+        (look(charger="no/id").value, RejectCode.BAD_ID),
+        (look(charger="").value, RejectCode.BAD_ID),
+        (look(site="no/id").value, RejectCode.BAD_ID),
+    ],
+)
+def test_an_order_to_look_that_breaks_the_contract_is_refused(broken: bytes, code: RejectCode) -> None:
+    """Without a charger or a time it is none, and ids are what they are everywhere."""
+    said = intake().read(replace(look(), value=broken), NOW_MS).said
+    assert isinstance(said, Rejected)
+    assert said.code is code
 
 
 def test_an_order_comes_in_no_other_way() -> None:

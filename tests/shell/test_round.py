@@ -15,7 +15,7 @@ from processor.shell.intake import Intake
 from processor.shell.leases import Lease
 from processor.shell.outbox import Outbox
 from processor.shell.partition import task_of
-from processor.shell.records import Part, Partition
+from processor.shell.records import Part, Partition, Produce
 from processor.shell.round import Round
 from processor.shell.store import Store
 from processor.wire.state import CHECKPOINT_KEY, decode_checkpoint, decode_site, encode_site, erased_key
@@ -93,6 +93,17 @@ def test_a_site_is_written_once_however_often_it_changed() -> None:
     assert [(produce.key, produce.partition) for produce in written] == [(b"s-1", TASK), (CHECKPOINT_KEY, TASK)]
     assert decode_site(written[0].value or b"") == part.sites["s-1"]
     assert part.changed == {"s-1": written[0].value}
+
+
+def test_a_record_that_is_sent_goes_with_its_task_alone() -> None:
+    """It is in the task's part, beside a checkpoint; for a task that is not ours nothing is written."""
+    bench = Bench()
+    sent = Produce(NAMES.reroute, b"s-1", b"value", [], TASK)
+    bench.round.send(TASK, sent)
+    bench.round.send((TASK + 1) % TASKS, sent)
+    (part,) = bench.finish()
+    assert [produce for produce in part.produces if produce.topic == NAMES.reroute] == [sent]
+    assert part.produces[-1].key == CHECKPOINT_KEY
 
 
 def test_what_changes_nothing_is_not_written() -> None:

@@ -54,6 +54,17 @@ def test_what_is_merged_is_what_a_restart_would_find() -> None:
     assert store.site_count(0) == 2
 
 
+def test_the_states_of_a_task_are_those_of_its_sites() -> None:
+    """As they were at that moment, and none of an erased household, whose mark is no site's state."""
+    store = Store(Rules())
+    store.take_over(0, {}, {})
+    merge(store, 0, waiting("s-1"), waiting("s-2"))
+    then = store.states(0)
+    erase(store, 0, "s-1")
+    assert then == [encode_site(waiting("s-1")), encode_site(waiting("s-2"))]
+    assert (store.states(0), store.states(1)) == ([encode_site(waiting("s-2"))], [])
+
+
 def test_a_task_that_is_not_ours_takes_nothing_in() -> None:
     """What a round committed for a task that went meanwhile is dropped."""
     store = Store(Rules())

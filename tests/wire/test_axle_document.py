@@ -17,6 +17,7 @@ from processor.core.events import Offboarded, Onboarded, OnboardingRefused, Refu
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove
 from processor.core.rules import OnboardingForm
 from processor.wire.axle import Again, Endpoint, Reply, Request, conclude, request, sign_in
+from processor.wire.axle_list import page_of, page_request
 from tests.wire.axle_contract import CONTRACT, FORM, check_answer, check_request, operation
 from tests.wire.axle_samples import (
     ADD_ASSET,
@@ -66,6 +67,7 @@ def _to_the_site(axle_site_id: str) -> Request:
 REQUESTS: dict[Endpoint, st.SearchStrategy[Request]] = {
     **{endpoint: intents.map(request) for endpoint, intents in INTENTS.items()},
     Endpoint.LOOK_UP_SITE: UUIDS.map(_to_the_site),
+    Endpoint.LIST: st.integers(0, 10**9).map(page_request),
     Endpoint.TOKEN: st.builds(sign_in, TEXTS, TEXTS),
 }
 
@@ -95,7 +97,11 @@ ASKED: dict[Endpoint, Intent] = {
     Endpoint.OFFBOARD: OFFBOARD,
     Endpoint.UNENROL: UNENROL,
 }
-CALLS = {endpoint: request(intent) for endpoint, intent in ASKED.items()} | {Endpoint.LOOK_UP_SITE: TO_THE_SITE}
+CALLS = {
+    **{endpoint: request(intent) for endpoint, intent in ASKED.items()},
+    Endpoint.LOOK_UP_SITE: TO_THE_SITE,
+    Endpoint.LIST: page_request(0),
+}
 """A call of each endpoint that answers with a body; the sign-in has a test of its own."""
 
 
@@ -127,6 +133,8 @@ def _example(schema: Json) -> Any:
 def _understood(endpoint: Endpoint, body: Any) -> object:
     """What an answer means to a caller who asked for just that charger and that site."""
     body_bytes = json.dumps(body).encode()
+    if endpoint is Endpoint.LIST:
+        return page_of(Reply(200, body_bytes))
     intents: dict[Endpoint, Any] = {
         Endpoint.ONBOARD: lambda: replace(ONBOARD, charger_id=body["asset"]["external_id"]),
         Endpoint.ADD_ASSET: lambda: replace(ADD_ASSET, charger_id=body["external_id"]),
