@@ -266,7 +266,8 @@ class Evenings(RuleBasedStateMachine):
         gone = known is not None and standing_of(site, known) is Standing.GONE and known.enrolled is Enrolled.REMOVED
         meters = [meter for meter in METERS_OF_OURS if fingerprint(meter, self.evening.rules.secret) == site.mpan_mark]
         kept = any(home.meter in meters and not home.enrolled for home in axle.homes.values())
-        if gone and meters and not kept:
+        # A household that is being forgotten is known to nobody afterwards: the list tells a person of it, no more.
+        if gone and meters and not kept and site.erasing is None:
             axle.land_late(charger, meters[0])
             self.left_behind = True
 
