@@ -41,6 +41,8 @@ TRANSACTIONS_TOPIC = "__transaction_state"
 _PORT_TRIES = 3
 _METADATA_SECONDS = 5.0
 _STEADY_SECONDS = 0.2
+_TOLD_SECONDS = 10.0
+_ASK_AGAIN_SECONDS = 0.05
 _NAMED_MAX = 5
 
 CLUSTER_BENCH: Mapping[str, str] = MappingProxyType(
@@ -160,27 +162,27 @@ class EmbeddedCluster:
         return self._wait_for_none(self._leaderless, timeout_seconds, "has partitions without a leader")
 
     def leader_of(self, topic: str, partition: int) -> int:
-        """The node that leads a partition. Raises BrokerFailed when none does."""
-        known = self._metadata().topics.get(topic)
-        if known is None or partition not in known.partitions or known.partitions[partition].leader < 0:
-            raise BrokerFailed(f"No node leads {topic} [{partition}]: wait until the cluster is whole.")
-        return int(known.partitions[partition].leader)
+        """The running node that leads a partition, by the first answer that names one.
+
+        A topic that was just made, or whose leader was just killed, is not known to every node at once: this asks
+        for up to 10 s. Raises BrokerFailed when none leads it by then.
+        """
+        return _patiently(lambda: self._led_by(topic, partition))
 
     def group_coordinator(self, group_id: str) -> int:
-        """The node that coordinates a consumer group. Raises BrokerFailed before any group was there."""
-        return self._coordinator(GROUPS_TOPIC, group_id)
+        """The node that coordinates a consumer group. Raises BrokerFailed when none does within 10 s."""
+        return _patiently(lambda: self._coordinator(GROUPS_TOPIC, group_id))
 
     def transaction_coordinator(self, transactional_id: str) -> int:
-        """The node that coordinates the transactions of an id. Raises BrokerFailed when none does."""
-        return self._coordinator(TRANSACTIONS_TOPIC, transactional_id)
+        """The node that coordinates the transactions of an id. Raises BrokerFailed when none does within 10 s."""
+        return _patiently(lambda: self._coordinator(TRANSACTIONS_TOPIC, transactional_id))
 
     def controller(self) -> int:
-        """The controller in charge, by the newest election that the nodes have on disk. Raises BrokerFailed."""
-        elections = (self._election(node) for node in self._nodes.values())
-        epoch, leader = max(elections, default=(-1, -1))
-        if leader < 0:
-            raise BrokerFailed(f"The controllers are in election (epoch {epoch}): ask again a moment later.")
-        return leader
+        """The controller in charge, by the newest election that the nodes have on disk.
+
+        Raises BrokerFailed when an election is open for 10 s.
+        """
+        return _patiently(self._elected)
 
     def stop(self) -> None:
         """End all nodes and remove what they left; harmless when none runs."""
@@ -249,7 +251,7 @@ class EmbeddedCluster:
                     f"After {timeout_seconds:g} s the cluster {what}: {', '.join(found[:_NAMED_MAX])}{more}. "
                     f"See the nodes' logs in {self._folder}."
                 )
-            time.sleep(0.05)
+            time.sleep(_ASK_AGAIN_SECONDS)
 
     def _ailing(self) -> list[str]:
         """What is not whole, in words."""
@@ -284,7 +286,20 @@ class EmbeddedCluster:
         known = self._metadata().topics.get(topic)
         if known is None:
             raise BrokerFailed(f"Nobody has asked for a coordinator yet: {topic} is not there.")
-        return self.leader_of(topic, (_java_hash(key) & 0x7FFFFFFF) % len(known.partitions))
+        return self._led_by(topic, (_java_hash(key) & 0x7FFFFFFF) % len(known.partitions))
+
+    def _led_by(self, topic: str, partition: int) -> int:
+        known = self._metadata().topics.get(topic)
+        leader = known.partitions[partition].leader if known and partition in known.partitions else -1
+        if leader not in self.running:
+            raise BrokerFailed(f"No running node leads {topic} [{partition}]: wait until the cluster is whole.")
+        return int(leader)
+
+    def _elected(self) -> int:
+        epoch, leader = max((self._election(node) for node in self._nodes.values()), default=(-1, -1))
+        if leader < 0:
+            raise BrokerFailed(f"The controllers are in election (epoch {epoch}): ask again a moment later.")
+        return leader
 
     @staticmethod
     def _election(node: Node) -> tuple[int, int]:
@@ -294,6 +309,18 @@ class EmbeddedCluster:
         except (OSError, ValueError):  # it is replaced just now
             return -1, -1
         return int(told["leaderEpoch"]), int(told["leaderId"])
+
+
+def _patiently(ask: Callable[[], int]) -> int:
+    """The first answer, asking again for as long as `_TOLD_SECONDS`; then what `ask` raised last."""
+    deadline = time.monotonic() + _TOLD_SECONDS
+    while True:
+        try:
+            return ask()
+        except BrokerFailed:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_ASK_AGAIN_SECONDS)
 
 
 def _free_ports(count: int) -> list[int]:
