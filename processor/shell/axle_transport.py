@@ -72,7 +72,8 @@ class PyreqwestTransport(HttpxTransport):
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, within: timedelta
     ) -> Exchanged:
         """As `Exchange` has it. Raises TimeoutError, and NoAnswer for whatever else the network does."""
-        asked = self._client.request(method, url).headers(headers).timeout(within)
+        # Nothing is read ahead of us: a buffer for that costs 40 KiB a request, however little comes.
+        asked = self._client.request(method, url).headers(headers).timeout(within).streamed_read_buffer_limit(0)
         if body is not None:
             asked = asked.body_bytes(body)
         try:
@@ -123,11 +124,13 @@ def straight(transport: Exchange | httpx.AsyncBaseTransport) -> Exchange:
 
 async def _whole(answer: Response) -> bytes:
     reader = answer.body_reader
-    content = b""
+    chunks: list[bytes] = []
+    size = 0
     while (chunk := await reader.read(CHUNK_BYTES)) is not None:
-        _check_size(answer.status, len(content) + len(chunk))
-        content = content + bytes(chunk) if content else bytes(chunk)
-    return content
+        size += len(chunk)
+        _check_size(answer.status, size)
+        chunks.append(bytes(chunk))
+    return b"".join(chunks)
 
 
 def _check_encoding(status: int, encoding: str | None) -> None:
