@@ -40,7 +40,7 @@ ALARMS = {
 }
 EXIT_CODES = """\
 0 all is well, 1 failure, 2 usage, 3 configuration (a setting, a topic, a right, a port, a state that cannot be used), 4
-Kafka or Axle cannot be reached or refuses."""
+Kafka, Axle or the schema registry cannot be reached or refuses."""
 HEADERS = """\
 Outputs carry CloudEvents headers (`ce_id`, `ce_type`, `ce_source`, `ce_subject`, `ce_time`, `ce_correlationid`)
 and `content-type: application/avro`. Dead letters carry the original headers, `dlt-error-class`,

@@ -248,6 +248,17 @@ class State(_Group):
     )
 
 
+class SchemaRegistry(_Group):
+    """The schema registry that `schemas check` and `schemas register` ask."""
+
+    url: str | None = Field(
+        None, description="Schema registry that `schemas check` and `register` ask, with Confluent's API."
+    )
+    username: str | None = Field(None, description="Account name at the schema registry.")
+    password: SecretStr = Field(SecretStr(""), description="Password at the schema registry.")
+    ca_file: Path | None = Field(None, description="File with the schema registry's CA certificate (PEM).")
+
+
 class Http(_Group):
     """Health, metrics and the status page."""
 
@@ -285,6 +296,7 @@ class Settings(_Group):
     sites: Sites = Sites()
     onboarding: Onboarding = Onboarding()
     state: State = State()
+    schema_registry: SchemaRegistry = SchemaRegistry()
     http: Http = Http()
     log: Log = Log()
     privacy: Privacy = Privacy()

@@ -21,9 +21,11 @@ app = typer.Typer(
 )
 produce_app = typer.Typer(help="Send one event, once it is valid.", no_args_is_help=True, rich_markup_mode=None)
 topics_app = typer.Typer(help="The topics that the processor needs.", no_args_is_help=True, rich_markup_mode=None)
+schemas_app = typer.Typer(help="The schemas of the topics.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="The settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(produce_app, name="produce")
 app.add_typer(topics_app, name="topics")
+app.add_typer(schemas_app, name="schemas")
 app.add_typer(config_app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -36,6 +38,12 @@ OccurredAt = Annotated[str | None, typer.Option(help="2026-11-23T22:00:00Z, -5m 
 SiteId = Annotated[str | None, typer.Option("--site", help="Your id of the household.")]
 ChargerId = Annotated[str | None, typer.Option("--charger", help="Your id of the charger.")]
 Schedule = Annotated[list[str] | None, typer.Option(help="A block START/END such as now/+8h; may be given again.")]
+RegistryUrl = Annotated[
+    str | None, typer.Option("--registry", metavar="URL", help="The schema registry; by default the setting's.")
+]
+SchemaFolder = Annotated[
+    Path | None, typer.Option("--schemas", metavar="DIR", help="Schemas to take instead of this release's.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Send nothing; print the bytes, and what they say.")]
 
 
@@ -254,6 +262,40 @@ def topics_apply(json: Json = False) -> None:
     from processor.cli.topics import topics_verb
 
     raise typer.Exit(topics_verb(apply_changes=True, as_json=json))
+
+
+@schemas_app.command("check")
+def schemas_check(
+    registry: RegistryUrl = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="Schemas of an earlier release; may be given again.")
+    ] = None,
+    schemas: SchemaFolder = None,
+    json: Json = False,
+) -> None:
+    """Say which fields of the schemas break whom: records already written, and for outputs their readers.
+
+    Example: axle-processor schemas check --registry http://registry:8081
+    """
+    from processor.cli.schemas import SchemasOptions, check_verb
+
+    raise typer.Exit(check_verb(SchemasOptions(registry, against or (), schemas, json)))
+
+
+@schemas_app.command("register")
+def schemas_register(
+    registry: RegistryUrl = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Register what the registry lacks.")] = False,
+    schemas: SchemaFolder = None,
+    json: Json = False,
+) -> None:
+    """Show what the registry lacks of the schemas and their rules. Changes nothing without --apply.
+
+    Example: axle-processor schemas register --registry http://registry:8081 --apply
+    """
+    from processor.cli.schemas import SchemasOptions, register_verb
+
+    raise typer.Exit(register_verb(SchemasOptions(registry, (), schemas, json), apply=apply))
 
 
 @config_app.command("env")

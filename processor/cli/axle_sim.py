@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from processor.shell.exits import EXIT_CONFIGURATION, EXIT_UNREACHABLE
+
 if TYPE_CHECKING:
     from processor.demo.axle import SimSettings
-
-EXIT_CONFIGURATION = 3
-EXIT_UNREACHABLE = 4
 
 app = typer.Typer(add_completion=False)
 

@@ -19,6 +19,7 @@ from processor.core.events import Source
 from processor.core.site import Site
 from processor.settings import Settings, SettingsWrong
 from processor.shell.contract import ConnectionWrong, KafkaUnreachable, TopicsUnfit, topic_partitions
+from processor.shell.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_UNREACHABLE
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.log_ends import LATEST, list_ends
 from processor.shell.partition import task_of
@@ -26,7 +27,6 @@ from processor.shell.records import Partition, Produce
 from processor.shell.topics import TopicNames
 from processor.wire.state import decode_site
 
-EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 2, 3, 4
 WRITE_MS = 10_000
 ASK_SECONDS = 5.0
 ENDS_SECONDS = 15.0

@@ -17,8 +17,6 @@ from confluent_kafka.admin import AdminClient
 
 from processor.cli.cluster import (
     ASK_SECONDS,
-    EXIT_FAILURE,
-    EXIT_USAGE,
     POLL_SECONDS,
     Cluster,
     Failed,
@@ -34,6 +32,7 @@ from processor.cli.cluster import (
 from processor.core.events import Source
 from processor.core.outputs import ConsentState, EnrolmentStatus, Outcome, Result
 from processor.settings import load
+from processor.shell.exits import EXIT_FAILURE, EXIT_USAGE
 from processor.shell.intake import order_to_erase, read_order
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.schema_files import schema_texts

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 import orjson
 from confluent_kafka import Message
 
-from processor.cli.cluster import EXIT_FAILURE, Cluster, exit_code, now_ms, reached, read_all, state_of
+from processor.cli.cluster import Cluster, exit_code, now_ms, reached, read_all, state_of
 from processor.cli.wiring import rules_of
 from processor.core.explain import Story, explain
 from processor.core.outputs import Enrolled, EnrolmentStatus, ModifiedSchedule, Outcome
 from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.settings import SettingsWrong, load
+from processor.shell.exits import EXIT_FAILURE
 from processor.shell.partition import task_of
 from processor.shell.schema_files import schema_texts
 from processor.wire.avro import Codec, RecordT, Undecodable

@@ -13,11 +13,12 @@ from typing import Any
 
 import orjson
 
-from processor.cli.cluster import EXIT_USAGE, exit_code, now_ms, reached, write
+from processor.cli.cluster import exit_code, now_ms, reached, write
 from processor.cli.times import told_ms
 from processor.cli.wiring import limits_of, topic_names
 from processor.core.events import Input, Source
 from processor.settings import Settings, SettingsWrong, load
+from processor.shell.exits import EXIT_USAGE
 from processor.shell.records import Produce
 from processor.shell.schema_files import schema_texts
 from processor.shell.topics import TopicNames

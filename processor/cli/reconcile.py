@@ -17,23 +17,14 @@ import orjson
 from confluent_kafka import Message
 from msgspec import to_builtins
 
-from processor.cli.cluster import (
-    EXIT_FAILURE,
-    EXIT_UNREACHABLE,
-    Cluster,
-    ends,
-    exit_code,
-    now_ms,
-    reached,
-    read_all,
-    write_all,
-)
+from processor.cli.cluster import Cluster, ends, exit_code, now_ms, reached, read_all, write_all
 from processor.cli.run import http_transport
 from processor.cli.wiring import account_of
 from processor.core.reconcile import Drift, Kind, Listing, View, drifts, unknown, view
 from processor.settings import Settings, load
 from processor.shell.axle_client import AxleClient
 from processor.shell.clock import SystemClock
+from processor.shell.exits import EXIT_FAILURE, EXIT_UNREACHABLE
 from processor.shell.governor import Governor
 from processor.shell.listing import Aside, ListingFailed, Whole, whole_list
 from processor.shell.metrics import Metrics

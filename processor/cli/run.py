@@ -17,11 +17,11 @@ from processor.cli.wiring import service_config, set_up_log
 from processor.settings import SettingsWrong, load
 from processor.shell.axle_transport import PyreqwestTransport
 from processor.shell.contract import ConnectionWrong, KafkaUnreachable, RightsMissing, TopicsUnfit
+from processor.shell.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_UNREACHABLE
 from processor.shell.http import PortTaken
 from processor.shell.records import KafkaRefused, RestoreFailed, TransactionLost
 from processor.shell.service import Service, ServiceConfig
 
-EXIT_FAILURE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 3, 4
 LEAVE_SECONDS = 12.0
 """An orderly end takes 5 s for the last calls and a moment more. Orchestrators kill after 30 s, some after 10."""
 log = structlog.get_logger(__name__)

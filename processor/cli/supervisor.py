@@ -13,10 +13,11 @@ import sys
 import structlog
 
 from processor import __version__
-from processor.cli.run import EXIT_CONFIGURATION, LEAVE_SECONDS
+from processor.cli.run import LEAVE_SECONDS
 from processor.cli.wiring import service_config, set_up_log
 from processor.settings import PREFIX, Settings, SettingsWrong, load
 from processor.shell.clock import SystemClock
+from processor.shell.exits import EXIT_CONFIGURATION
 from processor.shell.http import PortTaken
 from processor.shell.supervisor import Supervisor
 from processor.shell.worker import Worker

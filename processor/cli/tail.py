@@ -16,7 +16,6 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from processor.cli.cluster import (
     ASK_SECONDS,
-    EXIT_USAGE,
     Cluster,
     Failed,
     arrivals,
@@ -31,6 +30,7 @@ from processor.cli.times import told_ms
 from processor.core.explain import TellTime, utc_clock
 from processor.core.outputs import ModifiedSchedule, Status
 from processor.settings import load
+from processor.shell.exits import EXIT_USAGE
 from processor.shell.log_ends import EARLIEST
 from processor.shell.records import Partition
 from processor.shell.schema_files import schema_texts

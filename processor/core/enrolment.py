@@ -26,9 +26,9 @@ SITES_MAX = 32
 """Sites of one household at Axle that are remembered beside the one it is at."""
 
 
-def fingerprint(mpan: str, secret: bytes) -> str:
-    """A keyed fingerprint of an MPAN, 32 hex digits. It can be compared but not turned back without the key."""
-    return blake2b(mpan.encode(), key=secret, digest_size=16).hexdigest()
+def fingerprint(text: str, secret: bytes) -> str:
+    """A keyed fingerprint of an MPAN or a site id, 32 hex digits: comparable, but not turned back without the key."""
+    return blake2b(text.encode(), key=secret, digest_size=16).hexdigest()
 
 
 def begin(turn: Turn) -> None:

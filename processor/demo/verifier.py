@@ -15,6 +15,7 @@ from processor.core.events import ConsentWithdrawn, Input, Source
 from processor.core.outputs import Outcome, Result
 from processor.demo.history import Facts, History, counts, latencies, leaving_charger
 from processor.demo.promises import Finding, Promise, Wish, driver_wins, silence_means_charge, withdrawn_is_withdrawn
+from processor.demo.sender import Put
 from processor.demo.traffic import Event, Twist
 
 FINDINGS_MAX = 50
@@ -49,7 +50,7 @@ def verify(history: History, *, exactly_once: bool = True, slack_ms: int = 0) ->
     """Judge a run that has ended. `slack_ms`: how far the broker's clock may be from the simulator's."""
     facts = Facts(history, slack_ms)
     findings = [*_first_three(facts)]
-    lost = _without_outcome(facts)
+    lost = [put.planned.event.event_id for put in _without_outcome(history)]
     duplicates = _duplicates(facts)
     unsettled = sum(event_id in facts.traces for event_id in lost)
     if not exactly_once:
@@ -74,12 +75,12 @@ def verify_so_far(history: History, now_ms: int) -> Verdict:
     findings = [*_first_three(facts)]
     duplicates = _duplicates(facts)
     findings += [Finding(Promise.ONE_OUTCOME, sentence) for sentence in duplicates]
-    return Verdict(tuple(findings), 0, len(duplicates), len(_without_outcome(facts)))
+    return Verdict(tuple(findings), 0, len(duplicates), len(_without_outcome(history)))
 
 
-def open_inputs(history: History) -> int:
-    """How many acknowledged inputs have no outcome yet."""
-    return len(_without_outcome(Facts(history)))
+def open_inputs(history: History, until_ms: float = math.inf) -> int:
+    """How many acknowledged inputs have no outcome yet, of those that were appended until then."""
+    return sum(put.appended_ms <= until_ms for put in _without_outcome(history))
 
 
 def report(
@@ -121,9 +122,9 @@ def _first_three(facts: Facts) -> Iterator[Finding]:
     yield from silence_means_charge(facts)
 
 
-def _without_outcome(facts: Facts) -> list[str]:
-    settled = {one.outcome.source for one in facts.history.settled}
-    return [put.planned.event.event_id for put in facts.inputs if put.place not in settled]
+def _without_outcome(history: History) -> list[Put]:
+    settled = {one.outcome.source for one in history.settled}
+    return [put for put in history.puts if put.place is not None and put.place not in settled]
 
 
 def _duplicates(facts: Facts) -> list[str]:

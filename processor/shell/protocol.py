@@ -10,10 +10,12 @@ task together (pitfall P8).
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined] # as its stubs
+from confluent_kafka.admin import AdminClient, ResourceType  # type: ignore[attr-defined] # as its stubs
+
+from processor.shell.topics import configs_of
 
 Asked: TypeAlias = Literal["auto", "classic", "consumer"]
 Spoken: TypeAlias = Literal["classic", "consumer"]
@@ -108,18 +110,16 @@ def _brokers_session_ms(connection: Mapping[str, Any], group_id: str) -> tuple[i
     admin = AdminClient({**connection, "log_level": 0})
     try:
         brokers = admin.list_topics(timeout=ASK_SECONDS).brokers
-        values = _describe(admin, ConfigResource.Type.BROKER, str(min(brokers, default=0)))
+        values = _configs(admin, ResourceType.BROKER, str(min(brokers, default=0)))
     except KafkaException as failure:
         return None, f"the brokers do not tell their settings ({failure.args[0].name()})"
     if BROKERS_SESSION not in values or "consumer" not in values.get(ENABLED, "consumer"):
         return None, "the brokers do not speak `consumer`"
     with suppress(KafkaException):
         # A group may have a session of its own, which counts then; older brokers know no such thing.
-        values |= _describe(admin, ConfigResource.Type.GROUP, group_id)
+        values |= _configs(admin, ResourceType.GROUP, group_id)
     return int(values.get(GROUPS_SESSION, values[BROKERS_SESSION])), ""
 
 
-def _describe(admin: AdminClient, kind: Any, name: str) -> dict[str, str]:
-    answers = admin.describe_configs([ConfigResource(kind, name)], request_timeout=ASK_SECONDS)
-    entries = next(iter(answers.values())).result(2 * ASK_SECONDS)
-    return {key: cast("str", entry.value) for key, entry in entries.items() if entry.value is not None}
+def _configs(admin: AdminClient, kind: ResourceType, name: str) -> dict[str, str]:
+    return configs_of(admin, kind, [name], ASK_SECONDS)[name]

@@ -17,6 +17,7 @@ import structlog
 
 from processor import __version__
 from processor.shell.clock import Clock
+from processor.shell.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_UNREACHABLE, EXIT_USAGE
 from processor.shell.http import Check, HttpServer
 from processor.shell.summed import Sums
 from processor.shell.worker import Worker
@@ -25,7 +26,6 @@ LOOK_SECONDS, LOOK_TIMEOUT_SECONDS = 1.0, 2.0
 STEADY_SECONDS = 10.0
 """A process that lived so long ended for a reason of its own; one that lived shorter may end again and again."""
 REST_SECONDS, REST_MAX_SECONDS = 0.5, 10.0
-EXIT_FAILURE, EXIT_USAGE, EXIT_CONFIGURATION, EXIT_UNREACHABLE = 1, 2, 3, 4
 KILL_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 

@@ -230,6 +230,9 @@ class Tasks:
         async with self._slots:
             restored = await asyncio.to_thread(self._restorer.restore, task, sources, is_wanted)
         offsets = start_offsets(restored)
+        # Not asked of a task that comes back: there may be none yet, and a group with members does not lose them.
+        if restored.checkpoint and not restored.committed:
+            log.warning("the group's offsets are gone (expired?); the checkpoint counts", task=task)
         self._compare(restored, offsets)
         due = {site: marks.due_at_ms for site, marks in restored.marks.items() if marks.due_at_ms is not None}
         self._store.take_over(task, restored.states, due)
@@ -305,9 +308,6 @@ class Tasks:
 
     def _compare(self, restored: Restored, offsets: dict[Partition, int]) -> None:
         """A torn transaction shows here (pitfall P2), and so does an input that was deleted before it was read."""
-        checkpoint = restored.checkpoint
-        if checkpoint and not restored.committed:
-            log.warning("the group's offsets are gone (expired?); the checkpoint counts", task=restored.task)
         for (topic, partition), offset in offsets.items():
             committed = restored.committed.get((topic, partition))
             known = known_offsets(restored).get((topic, partition))

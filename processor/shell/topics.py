@@ -296,11 +296,19 @@ def topic_configs(
     admin: AdminClient, names: Sequence[str], timeout_seconds: float = _ADMIN_SECONDS
 ) -> dict[str, dict[str, str]]:
     """The settings in force of each topic, defaults included. Raises KafkaException."""
-    if not names:
-        return {}
-    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-    futures = admin.describe_configs(resources, request_timeout=timeout_seconds)
+    return configs_of(admin, ResourceType.TOPIC, names, timeout_seconds) if names else {}
+
+
+def configs_of(
+    admin: AdminClient, kind: ResourceType, names: Sequence[str], timeout_seconds: float
+) -> dict[str, dict[str, str]]:
+    """The settings in force of each topic, broker or group, as far as they are told. Raises KafkaException."""
+    futures = admin.describe_configs([ConfigResource(kind, name) for name in names], request_timeout=timeout_seconds)
     return {
-        resource.name: {entry.name: str(entry.value) for entry in future.result().values()}
+        resource.name: {
+            entry.name: str(entry.value)
+            for entry in future.result(2 * timeout_seconds).values()
+            if entry.value is not None
+        }
         for resource, future in futures.items()
     }

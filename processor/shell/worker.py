@@ -19,13 +19,13 @@ import orjson
 import structlog
 
 from processor.shell.clock import Clock
+from processor.shell.exits import EXIT_FAILURE
 from processor.shell.http import Check
 
 SILENT_SECONDS = 30.0
 """A worker that does not answer for so long stands still; a start may take as long until its page is there."""
 STALE_SECONDS = 10.0
 """What a worker said this long ago says nothing of now."""
-EXIT_NOT_STARTED = 1
 log = structlog.get_logger(__name__)
 
 
@@ -69,7 +69,7 @@ class Worker:
             )
         except OSError as failure:
             log.warning("a worker cannot be started", worker=self.name, why=str(failure))
-            return EXIT_NOT_STARTED
+            return EXIT_FAILURE
         try:
             if self.is_leaving:
                 self.terminate()

@@ -27,7 +27,8 @@ from typing import Any
 from processor.demo.kafka import BrokerFailed, EmbeddedKafka, prepare
 from tests.benchmarks import bare, decide_bench, load, restore_bench
 from tests.benchmarks.bars import picture
-from tests.benchmarks.stand import CannotRun, Cores, Stand, stand
+from tests.benchmarks.fast_axle import CannotRun, Cores
+from tests.benchmarks.stand import Stand, stand
 
 PARTS = ("throughput", "latency", "outage", "bare", "restore", "decide")
 EXIT_UNAVAILABLE, EXIT_ENDED = 4, 143

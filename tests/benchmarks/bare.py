@@ -20,8 +20,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from processor.demo.reader import Reader
 from tests.benchmarks.client_bench import ANSWER, bare_pyreqwest, event_loops, measure
+from tests.benchmarks.fast_axle import CannotRun, Cores, fast_axle
 from tests.benchmarks.load import PACE, WARM_SHARE, summary
-from tests.benchmarks.stand import CannotRun, Cores, Stand, fast_axle
+from tests.benchmarks.stand import Stand
 from tests.kafka.rig import wait_until
 
 BATCH_MAX = 500

@@ -23,10 +23,7 @@ import importlib
 import importlib.util
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -48,6 +45,7 @@ from processor.shell.clock import SystemClock
 from processor.shell.metrics import Metrics
 from processor.wire.axle import request
 from processor.wire.instants import iso_z
+from tests.benchmarks.fast_axle import CannotRun, Cores, fast_axle
 from tests.core.world import GUIDE_PAUSE, GUIDE_SCHEDULE
 
 IN_FLIGHT = 200
@@ -80,10 +78,6 @@ Call = Callable[[int], Awaitable[None]]
 Way = Callable[[str], contextlib.AbstractAsyncContextManager[Call]]
 
 
-class NoServer(Exception):
-    """The server cannot be had. One sentence."""
-
-
 @dataclass(frozen=True, slots=True)
 class Round:
     """What one round of one way came to."""
@@ -95,42 +89,15 @@ class Round:
 
 @contextmanager
 def fast_server() -> Iterator[str]:
-    """The URL of a server on another core than this process, from then on. Raises NoServer."""
-    go = shutil.which("go")
-    if go is None:
-        raise NoServer("this benchmark needs Go (the command `go`) for its server: see https://go.dev/doc/install")
-    here, there = _cores()
-    with tempfile.TemporaryDirectory() as folder:
-        binary, answer = Path(folder, "fast_axle"), Path(folder, "answer.json")
-        answer.write_bytes(ANSWER)
-        source = Path(__file__).with_name("fast_axle.go")
-        built = subprocess.run([go, "build", "-o", binary, source], capture_output=True, text=True, check=False)
-        if built.returncode:
-            raise NoServer(f"`go build {source.name}` failed: {built.stderr.strip()}")
-        # Its standard input ends when we do, however we end.
-        with subprocess.Popen([binary, answer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-            _pin(server.pid, there)
-            _pin(0, here)
-            try:
-                assert server.stdout is not None
-                yield server.stdout.readline().strip()
-            finally:
-                server.kill()
-                _pin(0, {*here, *there})
-
-
-def _cores() -> tuple[set[int], set[int]]:
-    if not hasattr(os, "sched_getaffinity"):
-        return set(), set()
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise NoServer("this benchmark needs two cores, one for the client and one for the server")
-    return {cores[0]}, set(cores[1:])
-
-
-def _pin(process: int, cores: set[int]) -> None:
-    if cores:
-        os.sched_setaffinity(process, cores)
+    """The URL of a server on another core than this process, from then on. Raises CannotRun."""
+    cores = Cores.split()
+    cores.bind_others()
+    try:
+        with fast_axle(ANSWER) as server:
+            cores.bind_measured(os.getpid())
+            yield server.url
+    finally:
+        cores.give_back()
 
 
 @asynccontextmanager
@@ -142,7 +109,7 @@ async def client(url: str, transport: httpx.AsyncBaseTransport | None = None) ->
     async def call(number: int) -> None:
         answer = await ours.perform(ASKED[number])
         if not isinstance(answer, ScheduleAnswered):
-            raise NoServer(f"the server answered amiss: {answer}")
+            raise CannotRun(f"the server answered amiss: {answer}")
 
     yield call
     await ours.aclose()
@@ -170,7 +137,7 @@ async def async_client_on_pyreqwest(url: str) -> AsyncIterator[Call]:
             question = QUESTIONS[number]
             response = await session.post(url + question.path, content=question.body, headers=HEADERS)
             if response.content != ANSWER:
-                raise NoServer(f"the server answered amiss: {response.content!r}")
+                raise CannotRun(f"the server answered amiss: {response.content!r}")
 
         yield call
 
@@ -185,7 +152,7 @@ async def bare_pyreqwest(url: str) -> AsyncIterator[Call]:
             asked = session.post(url + QUESTIONS[number].path).headers(HEADERS).body_bytes(bodies[number])
             response = await asked.build().send()
             if await response.bytes() != ANSWER:
-                raise NoServer("the server answered amiss")
+                raise CannotRun("the server answered amiss")
 
         yield call
 
@@ -272,7 +239,7 @@ def main(arguments: list[str]) -> int:
     try:
         with fast_server() as url:
             found = figures(url, asked.rounds, WARM_SECONDS, MEASURED_SECONDS)
-    except NoServer as none:
+    except CannotRun as none:
         print(none, file=sys.stderr)
         return 4
     over_httpx, over_pyreqwest = ratios(found, "client_on_httpx"), ratios(found, "pyreqwest")

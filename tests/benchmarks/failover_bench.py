@@ -16,7 +16,6 @@ import statistics
 import sys
 import threading
 import time
-import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +44,7 @@ from tests.kafka.rig import (
     plug_in,
     processor,
     processor_environ,
+    samples_of,
     simulator,
     wait_until,
 )
@@ -321,9 +321,7 @@ def large(broker: Broker, axle: Simulator, runs: int, say: Callable[[str], None]
 def _metric(running: Running, name: str) -> float:
     told = starting(running)
     assert told is not None
-    with urllib.request.urlopen(f"{told['page']}/metrics", timeout=5) as answer:  # noqa: S310 - loopback
-        lines = answer.read().decode().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(name))
+    return samples_of(told["page"], name)[""]
 
 
 def measure(case: Case, broker: Broker, runs: int, say: Callable[[str], None]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 // A server that answers as Axle would to a plug-in schedule, at once or after a while, and costs next to nothing.
 //
-// client_bench.py builds and starts it; it prints its address and serves until its standard input is closed.
+// fast_axle.py builds and starts it; it prints its address and serves until its standard input is closed.
 // A path begins with the milliseconds that its answer takes: /50/entities/asset/a-1/event/plug-in-schedule.
 package main
 

@@ -7,13 +7,9 @@ onboarding is needed.
 """
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,48 +30,16 @@ from processor.shell.partition import task_of
 from processor.shell.topics import TopicNames
 from processor.wire.instants import iso_z
 from processor.wire.state import encode_site
+from tests.benchmarks.fast_axle import Cores, FastAxle, fast_axle
 from tests.broker import prefixed
 from tests.chaos.flow import starting, wait_shared
-from tests.kafka.rig import CODEC, NOWHERE, Running, processor_environ
+from tests.kafka.rig import CODEC, NOWHERE, Running, processor_environ, samples_of
 from tests.wire.state_samples import MEDIAN, PLUGGED
 
 TASKS = 6
 LATENCY_MS = 50
 START_SECONDS = 60.0
 ROUND_SITES = 500
-_ANY_WAIT = 5
-
-
-class CannotRun(Exception):
-    """The benchmark lacks something. One sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cores:
-    """Which cores the measured process has, and which all others have; empty where the system cannot bind any."""
-
-    ours: frozenset[int]
-    others: frozenset[int]
-
-    @classmethod
-    def split(cls) -> "Cores":
-        """The first core for what is measured. Raises CannotRun on a machine with one core."""
-        if not hasattr(os, "sched_getaffinity"):
-            return cls(frozenset(), frozenset())
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) < 2:
-            raise CannotRun("the benchmark needs two cores, one for the processor and one for all else")
-        return cls(frozenset(cores[:1]), frozenset(cores[1:]))
-
-    def bind_others(self) -> None:
-        """This process, and all that it starts from now on, on the other cores."""
-        if self.others:
-            os.sched_setaffinity(0, self.others)
-
-    def bind_measured(self, pid: int) -> None:
-        """A process that was just started, and has no threads yet, on the core of its own."""
-        if self.ours:
-            os.sched_setaffinity(pid, self.ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,53 +86,6 @@ def charger_id(number: int) -> str:
     return f"charger-{number:08}"
 
 
-class FastAxle:
-    """A running `fast_axle.go`, which can be stopped in its tracks: connections stay, and no answer comes."""
-
-    def __init__(self, binary: Path, answer: Path) -> None:
-        self._process = subprocess.Popen([binary, answer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-
-    def hang(self) -> None:
-        """Answer nothing from now on."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def heal(self) -> None:
-        """Answer again, also what was asked meanwhile."""
-        self._process.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        """It is over."""
-        self._process.kill()
-        self._process.wait(_ANY_WAIT)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
-
-
-@contextmanager
-def fast_axle(answer: bytes) -> Iterator[FastAxle]:
-    """A server that answers so. Raises CannotRun where it cannot be built."""
-    go = shutil.which("go")
-    if go is None:
-        raise CannotRun(
-            "the benchmark needs Go (the command `go`) for its stub of Axle: see https://go.dev/doc/install"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        binary, body = Path(folder, "fast_axle"), Path(folder, "answer.json")
-        body.write_bytes(answer)
-        source = Path(__file__).with_name("fast_axle.go")
-        built = subprocess.run([go, "build", "-o", binary, source], capture_output=True, text=True, check=False)
-        if built.returncode:
-            raise CannotRun(f"`go build {source.name}` failed: {built.stderr.strip()}")
-        server = FastAxle(binary, body)
-        try:
-            yield server
-        finally:
-            server.end()
-
-
 class Processor:
     """A running processor on the measured core, as the kernel and its own metrics know it."""
 
@@ -187,10 +104,7 @@ class Processor:
 
     def metrics(self, name: str) -> dict[str, float]:
         """A metric's values by their labels, as they are written."""
-        with urllib.request.urlopen(f"{self._page}/metrics", timeout=5) as answer:  # noqa: S310 - loopback
-            lines = answer.read().decode().splitlines()
-        found = [line.rpartition(" ") for line in lines if line.startswith((f"{name}{{", f"{name} "))]
-        return {labels.removeprefix(name): float(value) for labels, _, value in found}
+        return samples_of(self._page, name)
 
     def calls(self) -> dict[str, float]:
         """Calls to Axle so far that were about schedules, by status."""

@@ -17,6 +17,7 @@ import orjson
 
 from processor.core.events import Input
 from processor.demo.history import Facts
+from processor.demo.verifier import open_inputs
 from processor.shell.governor import RETRIES_PER_SECOND, RETRIES_SAVED_MAX, RETRY_SHARE
 from tests.chaos.arena import LATENCY, Arena, Load, stage
 from tests.chaos.crew import Worker
@@ -126,7 +127,10 @@ class BadAxle:
         phase = self._pass(worker, self._plan.fault_seconds)
         self._arena.axle.put_faults(LATENCY)
         self._arena.wait(
-            lambda: self._open_until(phase.ended_ms) == 0, DONE_MAX_SECONDS, f"all done after {fault}", crew=[worker]
+            lambda: open_inputs(self._arena.history, phase.ended_ms) == 0,
+            DONE_MAX_SECONDS,
+            f"all done after {fault}",
+            crew=[worker],
         )
         phase.done_seconds = (now_ms() - phase.ended_ms) / 1000
         self._say(
@@ -150,10 +154,6 @@ class BadAxle:
             lags.append(max(told - round(worker.metric("axle_processor_events_consumed_total")), 0))
         behind = statistics.median(lags[-_LAST_SAMPLES:]) / self._plan.load.rate
         return Phase(began_ms, now_ms(), behind, memory.grown_mib)
-
-    def _open_until(self, at_ms: int) -> int:
-        settled = {one.outcome.source for one in list(self._arena.history.settled)}
-        return sum(0 < put.appended_ms <= at_ms and put.place not in settled for put in list(self._arena.history.puts))
 
     def _weigh(self, healthy: Phase, phases: Mapping[str, Phase]) -> tuple[dict[str, dict[str, float]], list[str]]:
         """Each fault's figures, and a sentence for each that is not as it must be."""

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from processor.demo.guarded import GuardedProcess
 from tests.chaos.failpoints import Step
 from tests.chaos.worker import JOURNAL, ORDERS, SEED
+from tests.kafka.rig import samples
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAVE_SECONDS = 25.0
@@ -138,8 +139,7 @@ class Worker:
 
     def metric(self, name: str) -> float:
         """A counter's sum over all its labels. Raises OSError when the page does not answer."""
-        lines = self._get("/metrics").decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+        return sum(samples(self._get("/metrics").decode(), name).values())
 
     def _get(self, path: str) -> bytes:
         if self._page is None:

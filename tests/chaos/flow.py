@@ -9,7 +9,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -110,12 +110,7 @@ class Traffic:
         newest: dict[bytes | str | None, EnrolmentStatus] = {}
         for message in read_all(self._bootstrap, self._topics.enrolment_status):
             newest[message.key()] = CODEC.decode_output(EnrolmentStatus, message.value() or b"")
-        ours = {
-            (charger.charger_id, charger.axle_asset_id)
-            for status in newest.values()
-            for charger in status.chargers
-            if charger.status is Enrolled.ENROLLED
-        }
+        ours = enrolled(newest.values())
         axle = self.history.axle or {"assets": []}
         theirs = {(asset["external_id"], asset["id"]) for asset in axle["assets"]}
         return [f"{charger} ({asset})" for charger, asset in sorted(ours ^ theirs, key=str)]
@@ -134,6 +129,16 @@ class Traffic:
     def _hear(self, messages: list[Message]) -> None:
         for message in messages:
             note(self.history, read_seen(message, self._topics, CODEC))
+
+
+def enrolled(statuses: Iterable[EnrolmentStatus]) -> set[tuple[str, str | None]]:
+    """Chargers that the processor says are at Axle, with Axle's ids of them."""
+    return {
+        (charger.charger_id, charger.axle_asset_id)
+        for status in statuses
+        for charger in status.chargers
+        if charger.status is Enrolled.ENROLLED
+    }
 
 
 def wait_for_progress(traffic: Traffic, outcomes: int, seconds: float, check: Callable[[], None]) -> None:

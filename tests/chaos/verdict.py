@@ -13,11 +13,12 @@ from typing import Any
 import orjson
 
 from processor.core.events import ConsentWithdrawn
-from processor.core.outputs import Enrolled, Result
+from processor.core.outputs import Result
 from processor.demo.history import Facts, History, leaving_charger
 from processor.demo.promises import Finding, Promise
 from processor.demo.verifier import verify
 from tests.chaos.arena import Arena
+from tests.chaos.flow import enrolled
 from tests.kafka.rig import Seen, broken_chains
 
 NAMED_MAX = 20
@@ -32,8 +33,7 @@ def differences(arena: Arena) -> list[str]:
     """Chargers that Axle has and we do not count as enrolled, and the other way round."""
     world: dict[str, Any] = arena.axle.get("/_sim/world")
     at_axle = {asset["external_id"] for asset in world["assets"]}
-    statuses = list(arena.statuses.values())
-    ours = {one.charger_id for status in statuses for one in status.chargers if one.status is Enrolled.ENROLLED}
+    ours = {charger for charger, _ in enrolled(list(arena.statuses.values()))}
     return [
         *(f"{charger}: Axle has it, and its home's status does not say so" for charger in sorted(at_axle - ours)),
         *(f"{charger}: its home's status says that Axle has it" for charger in sorted(ours - at_axle)),

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +46,7 @@ class Scene:
     topics: TopicNames
     axle: AxleSimulator
     client: AxleClient
+    capsys: pytest.CaptureFixture[str]
 
     async def onboard(self, charger: str, axle_site_id: str | None = None) -> Onboarded:
         """Axle gets a charger, whoever told it."""
@@ -65,6 +65,15 @@ class Scene:
         """The command, as it runs once its arguments are read."""
         return await asyncio.to_thread(reconcile_verb, apply=apply, as_json=as_json, timeout_seconds=timeout_seconds)
 
+    def said(self) -> str:
+        """What it wrote to stdout since somebody last asked."""
+        return self.capsys.readouterr().out
+
+    def complaint(self) -> str:
+        """Its line on stderr, after the one about what it was doing."""
+        (_, line) = self.capsys.readouterr().err.splitlines()
+        return line
+
     async def orders(self) -> list[StillListed]:
         """What stands on the reroute topic."""
         read = await asyncio.to_thread(read_all, self.broker.bootstrap_servers, self.topics.reroute)
@@ -78,30 +87,18 @@ class Scene:
         return orders
 
 
-@contextmanager
-def environ(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> Iterator[None]:
-    """The operator's settings."""
-    with monkeypatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        yield
-
-
-@asynccontextmanager
-async def scene(broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    """Axle and the brokers."""
+@pytest.fixture
+async def here(
+    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> AsyncIterator[Scene]:
+    """Axle, the brokers, and an operator with the settings for both."""
     async with AxleSimulator() as axle:
         client = AxleClient(AxleAccount(axle.url, "u", "p"), http_transport(), SystemClock(), Metrics())
         settings = {**environment(broker.bootstrap_servers, topics), **ACCOUNT, f"{PREFIX}AXLE__BASE_URL": axle.url}
-        with environ(monkeypatch, settings):
-            yield Scene(broker, topics, axle, client)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        yield Scene(broker, topics, axle, client, capsys)
         await client.aclose()
-
-
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What the command said on stdout."""
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
 
 
 def gone(site: str, charger: str) -> Site:
@@ -121,21 +118,16 @@ def enrolled(site: str, ids: Onboarded) -> Site:
 
 
 @pytest.mark.anyio
-async def test_both_sides_are_read_and_what_differs_is_told(
-    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_both_sides_are_read_and_what_differs_is_told(here: Scene) -> None:
     """Each difference with its ids, and how many of each kind; without `--apply` nothing is written."""
-    async with scene(broker, topics, monkeypatch) as here:
-        home = await here.onboard("c-1")
-        others = {name: await here.onboard(name, home.axle_site_id) for name in ("c-2", "c-3", "c-4")}
-        elsewhere = Onboarded("h-5", "c-5", "site-5", "asset-5")
-        other_ids = Onboarded("h-3", "c-3", "site-3", "asset-3")
-        await here.keep(
-            enrolled("h-1", home), gone("h-2", "c-2"), enrolled("h-3", other_ids), enrolled("h-5", elsewhere)
-        )
-        assert await here.reconcile() == 0
-        answer = told(capsys)
-        assert await here.orders() == []
+    home = await here.onboard("c-1")
+    others = {name: await here.onboard(name, home.axle_site_id) for name in ("c-2", "c-3", "c-4")}
+    elsewhere = Onboarded("h-5", "c-5", "site-5", "asset-5")
+    other_ids = Onboarded("h-3", "c-3", "site-3", "asset-3")
+    await here.keep(enrolled("h-1", home), gone("h-2", "c-2"), enrolled("h-3", other_ids), enrolled("h-5", elsewhere))
+    assert await here.reconcile() == 0
+    answer = json.loads(here.said())
+    assert await here.orders() == []
 
     def drift(kind: str, charger: str, site: str | None, left_ms: int | None = None) -> dict[str, Any]:
         there = others.get(charger)
@@ -164,21 +156,18 @@ async def test_both_sides_are_read_and_what_differs_is_told(
 
 
 @pytest.mark.anyio
-async def test_applied_it_orders_a_look_for_whoever_left(
-    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_applied_it_orders_a_look_for_whoever_left(here: Scene) -> None:
     """One order each, in the partition of its site; it names when the charger left. Nothing else is written."""
-    async with scene(broker, topics, monkeypatch) as here:
-        home = await here.onboard("c-0")
-        names = [f"c-{number}" for number in range(1, SHOWN_MAX + 3)]
-        for name in names:
-            await here.onboard(name, home.axle_site_id)
-        await here.keep(enrolled("h-0", home), *(gone(f"h-{name}", name) for name in names))
-        assert await here.reconcile(as_json=False) == 0
-        (first, second, *shown, more, last) = capsys.readouterr().out.splitlines()
-        assert await here.reconcile(apply=True, as_json=False) == 0
-        applied = capsys.readouterr().out.splitlines()
-        orders = await here.orders()
+    home = await here.onboard("c-0")
+    names = [f"c-{number}" for number in range(1, SHOWN_MAX + 3)]
+    for name in names:
+        await here.onboard(name, home.axle_site_id)
+    await here.keep(enrolled("h-0", home), *(gone(f"h-{name}", name) for name in names))
+    assert await here.reconcile(as_json=False) == 0
+    (first, second, *shown, more, last) = here.said().splitlines()
+    assert await here.reconcile(apply=True, as_json=False) == 0
+    applied = here.said().splitlines()
+    orders = await here.orders()
     assert first == f"{len(names) + 1} chargers at Axle, {len(names) + 1} known here; {len(names)} differences"
     assert second == f"left_here: {len(names)} (looked up at Axle and offboarded again)"
     assert len(shown) == SHOWN_MAX
@@ -192,71 +181,56 @@ async def test_applied_it_orders_a_look_for_whoever_left(
 
 
 @pytest.mark.anyio
-async def test_where_both_sides_agree_nothing_is_ordered(
-    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_where_both_sides_agree_nothing_is_ordered(here: Scene) -> None:
     """Also not with `--apply`; and a newer state of a household takes the place of the older one."""
-    async with scene(broker, topics, monkeypatch) as here:
-        home = await here.onboard("c-1")
-        await here.keep(gone("h-1", "c-1"))
-        await here.keep(enrolled("h-1", home))
-        assert await here.reconcile(apply=True, as_json=False) == 0
-        assert capsys.readouterr().out.splitlines() == [
-            "1 chargers at Axle, 1 known here; 0 differences",
-            "0 ordered; a running processor looks for them",
-        ]
-        assert await here.orders() == []
+    home = await here.onboard("c-1")
+    await here.keep(gone("h-1", "c-1"))
+    await here.keep(enrolled("h-1", home))
+    assert await here.reconcile(apply=True, as_json=False) == 0
+    assert here.said().splitlines() == [
+        "1 chargers at Axle, 1 known here; 0 differences",
+        "0 ordered; a running processor looks for them",
+    ]
+    assert await here.orders() == []
 
 
 @pytest.mark.anyio
-async def test_a_household_that_changes_meanwhile_is_not_judged(
-    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_household_that_changes_meanwhile_is_not_judged(here: Scene) -> None:
     """What was written after the list was begun may be younger than the list; that is said."""
-    async with scene(broker, topics, monkeypatch) as here:
-        home = await here.onboard("c-1")
-        await here.keep(enrolled("h-1", home))
-        here.axle.set_faults([{"endpoint": "asset", "fault": "hang"}])
-        comparing = asyncio.create_task(here.reconcile(apply=True, as_json=False))
-        deadline = time.monotonic() + 30
-        while "reading Axle's list" not in capsys.readouterr().err:
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
-        await here.keep(gone("h-1", "c-1"))
-        here.axle.set_faults([])
-        assert await comparing == 0
-        assert "1 households changed while the list was read, and were not compared" in capsys.readouterr().out
-        assert await here.orders() == []
+    home = await here.onboard("c-1")
+    await here.keep(enrolled("h-1", home))
+    here.axle.set_faults([{"endpoint": "asset", "fault": "hang"}])
+    comparing = asyncio.create_task(here.reconcile(apply=True, as_json=False))
+    deadline = time.monotonic() + 30
+    while "reading Axle's list" not in here.capsys.readouterr().err:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    await here.keep(gone("h-1", "c-1"))
+    here.axle.set_faults([])
+    assert await comparing == 0
+    assert "1 households changed while the list was read, and were not compared" in here.said()
+    assert await here.orders() == []
 
 
 @pytest.mark.anyio
-async def test_an_axle_in_trouble_is_one_line(
-    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_axle_in_trouble_is_one_line(here: Scene) -> None:
     """Exit code 4, and what Axle answered; or that the time was over."""
-    async with scene(broker, topics, monkeypatch) as here:
-        here.axle.set_faults([{"endpoint": "asset", "fault": "404"}])
-        assert await here.reconcile(apply=True) == 4
-        (_, line) = capsys.readouterr().err.splitlines()
-        assert line.startswith("axle: Axle's list of chargers cannot be read: Axle answered list with 404")
-        here.axle.set_faults([{"endpoint": "asset", "fault": "hang"}])
-        assert await here.reconcile(timeout_seconds=1) == 4
-        (_, line) = capsys.readouterr().err.splitlines()
-        assert line == "axle: the list was not read in 1 s; give it more with --timeout-seconds"
+    here.axle.set_faults([{"endpoint": "asset", "fault": "404"}])
+    assert await here.reconcile(apply=True) == 4
+    assert here.complaint().startswith("axle: Axle's list of chargers cannot be read: Axle answered list with 404")
+    here.axle.set_faults([{"endpoint": "asset", "fault": "hang"}])
+    assert await here.reconcile(timeout_seconds=1) == 4
+    assert here.complaint() == "axle: the list was not read in 1 s; give it more with --timeout-seconds"
 
 
 @pytest.mark.anyio
-async def test_a_state_that_cannot_be_read_is_one_line(
-    broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_state_that_cannot_be_read_is_one_line(here: Scene) -> None:
     """Exit code 1: nothing is compared with half a state."""
-    async with scene(broker, topics, monkeypatch) as here:
-        await asyncio.to_thread(
-            produce, broker.bootstrap_servers, topics.state, [(b"h-1", b"\x63 later release", None)]
-        )
-        assert await here.reconcile(apply=True) == 1
-        (_, line) = capsys.readouterr().err.splitlines()
-        assert line.startswith("state: ")
+    await asyncio.to_thread(
+        produce, here.broker.bootstrap_servers, here.topics.state, [(b"h-1", b"\x63 later release", None)]
+    )
+    assert await here.reconcile(apply=True) == 1
+    assert here.complaint().startswith("state: ")
 
 
 def test_a_wrong_setting_and_a_broker_that_is_away_are_one_line_each() -> None:

@@ -151,6 +151,19 @@ def wait_for_tasks(running: Running, tasks: int, seconds: float = 40.0) -> None:
     wait_until(took_over, seconds, f"{tasks} tasks at work")
 
 
+def samples(exposition: str, name: str) -> dict[str, float]:
+    """A metric's values in what `/metrics` answers, by their labels as they are written there."""
+    lines = exposition.splitlines()
+    found = [line.rpartition(" ") for line in lines if line.startswith((f"{name}{{", f"{name} "))]
+    return {labels.removeprefix(name): float(value) for labels, _, value in found}
+
+
+def samples_of(page: str, name: str) -> dict[str, float]:
+    """Likewise, of a running processor, at the address of its page."""
+    with urllib.request.urlopen(f"{page}/metrics", timeout=5) as answer:  # noqa: S310 - our own loopback server
+        return samples(answer.read().decode(), name)
+
+
 def drain_stdout(running: Running) -> None:
     """Read stdout away, so that the process never blocks on it."""
     stream = running.process.stdout

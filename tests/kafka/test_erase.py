@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import astuple, dataclass
+from contextlib import closing, suppress
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -12,57 +11,27 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from processor.cli.erase import erase_verb
-from processor.cli.run import http_transport
 from processor.core.events import Input
-from processor.core.outputs import Outcome, Result
-from processor.demo.axle import AxleSimulator
+from processor.core.outputs import Result
 from processor.demo.kafka import Broker
-from processor.settings import PREFIX
-from processor.shell.axle_client import AxleAccount
 from processor.shell.partition import task_of
-from processor.shell.service import Service, ServiceConfig
 from processor.shell.topics import TopicNames
 from processor.wire.instants import iso_z
-from tests.broker import produce, read_committed
+from tests.cli.parts import environment
+from tests.kafka.at_work import PATIENCE_SECONDS, Scene, at_work
 from tests.kafka.rig import CODEC, now_ms, plug_in, read_all, wait_until
 
-PATIENCE_SECONDS = 60.0
 SITE, CHARGER = "home-1", "charger-1"
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A processor at work, a simulated Axle, and the topics between."""
+async def states(scene: Scene) -> list[Message]:
+    """What the changelog of the site's task holds now."""
+    return [m for m in await records(scene, scene.topics.state) if m.partition() == task_of(SITE, 2)]
 
-    broker: Broker
-    topics: TopicNames
-    axle: AxleSimulator
 
-    async def outcome_of(self, event_id: str, count: int = 1) -> Outcome:
-        """The newest of so many outcomes that this event has."""
-
-        def outcomes(read: list[Message]) -> list[Outcome]:
-            decoded = (CODEC.decode_output(Outcome, message.value() or b"") for message in read)
-            return [outcome for outcome in decoded if outcome.event_id == event_id]
-
-        servers, topic = self.broker.bootstrap_servers, self.topics.outcomes
-        read = await asyncio.to_thread(
-            read_committed, servers, topic, lambda read: len(outcomes(read)) >= count, PATIENCE_SECONDS
-        )
-        return max(outcomes(read), key=lambda outcome: outcome.source.offset)
-
-    async def plug_in(self, value: bytes, site: str = SITE) -> None:
-        """A plug-in, in its site's partition."""
-        servers = self.broker.bootstrap_servers
-        await asyncio.to_thread(produce, servers, self.topics.plug_in, [(site.encode(), value, None)])
-
-    async def states(self) -> list[Message]:
-        """What the changelog of the site's task holds now."""
-        return [m for m in await self.records(self.topics.state) if m.partition() == task_of(SITE, 2)]
-
-    async def records(self, topic: str) -> list[Message]:
-        """What the topic holds now."""
-        return await asyncio.to_thread(read_all, self.broker.bootstrap_servers, topic)
+async def records(scene: Scene, topic: str) -> list[Message]:
+    """What the topic holds now."""
+    return await asyncio.to_thread(read_all, scene.broker.bootstrap_servers, topic)
 
 
 async def erase(site: str = SITE, timeout_seconds: float = PATIENCE_SECONDS) -> int:
@@ -90,33 +59,11 @@ def wait_until_led(broker: Broker, topics: TopicNames) -> None:
             wait_until(partial(led, partition), PATIENCE_SECONDS, f"a leader of {partition}")
 
 
-@asynccontextmanager
-async def at_work(broker: Broker, topics: TopicNames) -> AsyncIterator[Scene]:
-    """A processor with an Axle of its own."""
-    await asyncio.to_thread(wait_until_led, broker, topics)
-    async with AxleSimulator() as axle:
-        config = ServiceConfig(
-            broker.bootstrap_servers,
-            AxleAccount(axle.url, "u", "p"),
-            topics,
-            group_id=f"{topics.state}.group",
-            http_port=0,
-        )
-        service = Service(config, http_transport())
-        running = asyncio.create_task(service.run())
-        try:
-            yield Scene(broker, topics, axle)
-        finally:
-            service.stop()
-            await running
-
-
 @pytest.fixture
 def environ(broker: Broker, topics: TopicNames, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of an operator of that processor."""
-    monkeypatch.setenv(f"{PREFIX}KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
-    for name in TopicNames.__slots__:
-        monkeypatch.setenv(f"{PREFIX}TOPICS__{name.upper()}", getattr(topics, name))
+    for name, value in environment(broker.bootstrap_servers, topics).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.anyio
@@ -127,21 +74,22 @@ async def test_a_household_is_forgotten_at_axle_and_here(
     """Axle loses the site, the topics its state and its status, and a replay of its plug-in does not reach Axle."""
     value = plug_in(SITE, CHARGER, "p-1")
     mpan = CODEC.decode(Input.PLUG_IN, value)["enrolment"]["mpan"].encode()
+    await asyncio.to_thread(wait_until_led, broker, topics)
     async with at_work(broker, topics) as scene:
-        await scene.plug_in(value)
+        await scene.say(topics.plug_in, SITE, value)
         assert (await scene.outcome_of("p-1")).result in {Result.MODIFIED, Result.UNCHANGED}
         (site,), (asset,) = (scene.axle.world.snapshot()[kind] for kind in ("sites", "assets"))
-        before = await scene.states()
+        before = await states(scene)
 
         assert await erase() == 0
         (told,) = told_as_json(capsys)
         outcome = await scene.outcome_of(told["event_id"])
-        after = (await scene.states())[len(before) :]
-        (*_, status) = [m for m in await scene.records(topics.enrolment_status) if m.key() == SITE.encode()]
+        after = (await states(scene))[len(before) :]
+        (*_, status) = [m for m in await records(scene, topics.enrolment_status) if m.key() == SITE.encode()]
         assert scene.axle.world.snapshot() == {"sites": [], "assets": []}
 
         calls = scene.axle.calls.last
-        await scene.plug_in(value)
+        await scene.say(topics.plug_in, SITE, value)
         assert (await scene.outcome_of("p-1", 2)).result is Result.WITHDRAWN
         assert scene.axle.calls.last == calls
 
@@ -164,10 +112,11 @@ async def test_what_did_not_happen_is_said(
 ) -> None:
     """A household that came back, one that nobody knows, and one that Axle does not let go: each is told apart."""
     soon_ms = now_ms() + 4 * 60_000
+    await asyncio.to_thread(wait_until_led, broker, topics)
     async with at_work(broker, topics) as scene:
         scene.axle.set_faults([{"endpoint": "offboard", "fault": "hang"}])
-        await scene.plug_in(plug_in("home-2", "charger-2", "p-2", soon_ms), "home-2")
-        await scene.plug_in(plug_in("home-4", "charger-4", "p-4"), "home-4")
+        await scene.say(topics.plug_in, "home-2", plug_in("home-2", "charger-2", "p-2", soon_ms))
+        await scene.say(topics.plug_in, "home-4", plug_in("home-4", "charger-4", "p-4"))
         await scene.outcome_of("p-2")
         await scene.outcome_of("p-4")
         codes = [await erase("home-2"), await erase("home-3"), await erase("home-4", timeout_seconds=4)]

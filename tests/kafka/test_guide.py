@@ -10,16 +10,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its stubs re
     NewTopic,
 )
 
-from processor.cli.run import http_transport
 from processor.core.events import Enrolment, PlugIn
-from processor.core.outputs import ModifiedSchedule, Outcome, Result, Status
-from processor.demo.axle import AxleSimulator, SimSettings
+from processor.core.outputs import ModifiedSchedule, Result, Status
+from processor.demo.axle import SimSettings
 from processor.demo.kafka import Broker
-from processor.shell.axle_client import AxleAccount
 from processor.shell.clock import SystemClock
-from processor.shell.service import Service, ServiceConfig
 from processor.shell.topics import TopicNames
-from tests.broker import produce, read_committed
+from tests.broker import read_committed
+from tests.kafka.at_work import at_work
 from tests.kafka.rig import CODEC, NOWHERE, wait_until
 
 
@@ -80,23 +78,10 @@ async def test_the_guides_example_ends_as_the_guide_says(broker: Broker, topics:
     settings = SimSettings(faults=[{"endpoint": "schedule", "answer": {"pauses": [pause]}}])
     enrolment = Enrolment("1234567890123", "SW1A 1AA", "10 Downing Street", CONSENT, CONSENT)
     event = PlugIn("guide-1", EVENING, NOWHERE, "home-1", "charger-001", NIGHT, 7.4, enrolment)
-    async with AxleSimulator(settings) as axle:
-        config = ServiceConfig(
-            broker.bootstrap_servers,
-            AxleAccount(axle.url, "u", "p"),
-            topics,
-            group_id=f"{topics.state}.group",
-            http_port=0,
-        )
-        service = Service(config, http_transport(), ThatEvening())
-        running = asyncio.create_task(service.run())
-        await asyncio.to_thread(
-            produce, broker.bootstrap_servers, topics.plug_in, [(b"home-1", CODEC.encode_input(event), None)]
-        )
-        outcomes = await asyncio.to_thread(read_committed, broker.bootstrap_servers, topics.outcomes, 1, 30)
-        service.stop()
-        await running
-        bodies = {str(call["endpoint"]): call["body"] for call in axle.calls}
+    async with at_work(broker, topics, settings, ThatEvening()) as scene:
+        await scene.say(topics.plug_in, event.site_id, CODEC.encode_input(event))
+        outcome = await scene.outcome_of(event.event_id)
+        bodies = {str(call["endpoint"]): call["body"] for call in scene.axle.calls}
     messages = await asyncio.to_thread(read_committed, broker.bootstrap_servers, topics.modified_schedule, 2, 10)
     first, final = [CODEC.decode_output(ModifiedSchedule, message.value() or b"") for message in messages]
 
@@ -106,4 +91,4 @@ async def test_the_guides_example_ends_as_the_guide_says(broker: Broker, topics:
     assert (final.status, final.final, final.pauses) == (Status.MODIFIED, True, PAUSE)
     assert final.effective == ((NIGHT[0][0], PAUSE[0][0]), (PAUSE[0][1], NIGHT[0][1]))
     assert final.replaces == first.revision
-    assert CODEC.decode_output(Outcome, outcomes[0].value() or b"").result is Result.MODIFIED
+    assert outcome.result is Result.MODIFIED

@@ -4,7 +4,6 @@ import json
 import signal
 import struct
 import sys
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import cast
@@ -25,6 +24,7 @@ from tests.kafka.rig import (
     processor,
     processor_environ,
     read_all,
+    samples_of,
     simulator,
     wait_for_tasks,
     wait_until,
@@ -55,13 +55,6 @@ CORPUS: dict[str, tuple[bytes, str]] = {
 }
 
 
-def metric(page: str, name: str) -> float:
-    """A sample of the running processor's metrics, 0 when there is none."""
-    with urllib.request.urlopen(f"{page}/metrics", timeout=5) as answer:  # noqa: S310 - our own loopback server
-        lines = answer.read().decode().splitlines()
-    return next((float(line.split()[-1]) for line in lines if line.startswith(name)), 0.0)
-
-
 def page_of(running: Running) -> str:
     """Where the processor's status page is."""
     line = next(line for line in running.said().splitlines() if '"page"' in line)
@@ -90,8 +83,12 @@ def test_each_poison_is_one_dead_letter_and_good_records_pass(broker: Broker, to
         seen = Seen()
         for message in read_committed(bootstrap, topics.outcomes, 2 * len(CORPUS) + 2, 40):
             seen.take(topics, message)
-        alarms = 'axle_processor_alarms_total{kind="withdrawal_unreadable"}'
-        wait_until(lambda: metric(page_of(running), alarms) == 1, 10, "the withdrawal's alarm")
+
+        def alarms() -> float | None:
+            found = samples_of(page_of(running), "axle_processor_alarms_total")
+            return found.get('{kind="withdrawal_unreadable"}')
+
+        wait_until(lambda: alarms() == 1, 10, "the withdrawal's alarm")
         assert running.terminate() == 0, running.said()
 
     results = Counter(outcome.result for outcomes in seen.outcomes.values() for outcome in outcomes)

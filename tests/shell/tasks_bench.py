@@ -132,9 +132,9 @@ class Bench:
     def inputs(self, task: int) -> list[Partition]:
         return [(topic, task) for topic in (self.topics.plug_in, self.topics.user_boost, self.topics.reroute)]
 
-    def end(self) -> int:
-        """Where the changelog of task 0 ends."""
-        return self.restorer.end(0, lambda: True)
+    def end(self, task: int = 0) -> int:
+        """Where the changelog of a task ends."""
+        return self.restorer.end(task, lambda: True)
 
     def _reader(self, config: dict[str, Any]) -> Consumer:
         self.reads += 1

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from processor.demo.kafka import Broker
 from processor.shell.protocol import Spoken
@@ -39,6 +40,22 @@ async def test_a_task_that_comes_back_untouched_is_kept(broker: Broker, topics: 
             produce, broker.bootstrap_servers, topics.plug_in, [(f"k{i}", b"v", None) for i in "ab"]
         )
         await until(lambda: len(bench.records) == 2)
+
+
+async def test_offsets_are_missed_only_where_there_were_some(broker: Broker, topics: TopicNames) -> None:
+    """A task that never had any comes back without a word; one with a checkpoint and no offsets is told of once."""
+    writer = Writer(broker, topics)
+    await asyncio.to_thread(writer.commit, 1, checkpoint={(topics.plug_in, 1): 0})
+    with capture_logs() as said:
+        async with running(broker, topics) as bench:
+            await bench.both_ready()
+            for task in (0, 1):
+                bench.tasks.give_up(bench.inputs(task), {task: await asyncio.to_thread(bench.end, task)})
+                bench.tasks.take(bench.inputs(task))
+                await until(lambda: bench.tasks.ready == [0, 1], 20)
+            assert bench.reads == 1
+    assert [line["task"] for line in said if line["event"] == "kept a task"] == [0, 1]
+    assert [line["task"] for line in said if "offsets are gone" in line["event"]] == [1]
 
 
 async def test_a_task_that_somebody_wrote_for_meanwhile_is_restored(broker: Broker, topics: TopicNames) -> None:
