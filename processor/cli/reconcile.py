@@ -18,11 +18,11 @@ from confluent_kafka import Message
 from msgspec import to_builtins
 
 from processor.cli.cluster import Cluster, ends, exit_code, now_ms, reached, read_all, write_all
-from processor.cli.run import http_transport
 from processor.cli.wiring import account_of
 from processor.core.reconcile import Drift, Kind, Listing, View, drifts, unknown, view
 from processor.settings import Settings, load
 from processor.shell.axle_client import AxleClient
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.exits import EXIT_FAILURE, EXIT_UNREACHABLE
 from processor.shell.governor import Governor

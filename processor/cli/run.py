@@ -9,13 +9,11 @@ import threading
 from collections.abc import Callable
 
 import structlog
-from pyreqwest.client import ClientBuilder
-from pyreqwest.proxy import ProxyBuilder
 
 from processor import __version__
 from processor.cli.wiring import service_config, set_up_log
 from processor.settings import SettingsWrong, load
-from processor.shell.axle_transport import PyreqwestTransport
+from processor.shell.axle_transport import http_transport
 from processor.shell.contract import ConnectionWrong, KafkaUnreachable, RightsMissing, TopicsUnfit
 from processor.shell.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_UNREACHABLE
 from processor.shell.http import PortTaken
@@ -61,16 +59,6 @@ def run_verb(build: Callable[[ServiceConfig], Service] = whole_service, worker: 
     finally:
         leaving.cancel()
     return 0
-
-
-def http_transport(ca_pem: bytes | None = None, proxy: str | None = None) -> PyreqwestTransport:
-    """The transport for calls to Axle: no proxy or redirect that was not asked for, nothing inflated."""
-    builder = ClientBuilder().no_proxy().follow_redirects(False).gzip(False).deflate(False).brotli(False).zstd(False)
-    if ca_pem is not None:
-        builder = builder.add_root_certificate_pem(ca_pem)
-    if proxy is not None:
-        builder = builder.proxy(ProxyBuilder.all(proxy))
-    return PyreqwestTransport(builder.build())
 
 
 def _with_loop(

@@ -11,15 +11,22 @@ each is told how long it may take in all, and a connection that was given up is 
 each call (`tests/benchmarks/client_bench.py`).
 """
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
 import httpx
 import msgspec
-from pyreqwest.client import Client
+
+# pyreqwest's allocator would take huge pages, 2 MiB for a first byte, which answers that hang about make dear. It reads
+# this when it is loaded, so this comes first.
+os.environ["MIMALLOC_ALLOW_THP"] = "0"
+
+from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
+from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import Response
 
 BODY_BYTES_MAX = 256 * 1024
@@ -120,6 +127,17 @@ def straight(transport: Exchange | httpx.AsyncBaseTransport) -> Exchange:
     if isinstance(transport, PyreqwestTransport) or not isinstance(transport, httpx.AsyncBaseTransport):
         return transport
     return OverHttpx(transport)
+
+
+def http_transport(ca_pem: bytes | None = None, proxy: str | None = None) -> PyreqwestTransport:
+    """The transport that `run` uses: no proxy or redirect that was not asked for, nothing inflated."""
+    off = False  # the library takes no name with it
+    builder = ClientBuilder().no_proxy().follow_redirects(off).gzip(off).deflate(off).brotli(off).zstd(off)
+    if ca_pem is not None:
+        builder = builder.add_root_certificate_pem(ca_pem)
+    if proxy is not None:
+        builder = builder.proxy(ProxyBuilder.all(proxy))
+    return PyreqwestTransport(builder.build())
 
 
 async def _whole(answer: Response) -> bytes:

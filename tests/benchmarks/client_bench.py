@@ -36,11 +36,11 @@ import orjson
 from pyreqwest.client import ClientBuilder
 from pyreqwest.compatibility.httpx import HttpxTransport
 
-from processor.cli.run import http_transport
 from processor.core.events import ScheduleAnswered
 from processor.core.intents import AskSchedule
 from processor.core.schedule import MINUTE_MS, subtract
 from processor.shell.axle_client import AxleAccount, AxleClient
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.metrics import Metrics
 from processor.wire.axle import request

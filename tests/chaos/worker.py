@@ -11,7 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from processor.cli.run import http_transport, run_verb
+from processor.cli.run import run_verb
+from processor.shell.axle_transport import http_transport
 from processor.shell.service import Service, ServiceConfig
 from tests.chaos.failpoints import FailingConsumer, FailingProducer, FailingTransport, Failpoints
 

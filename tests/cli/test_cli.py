@@ -138,6 +138,16 @@ def test_a_wrong_setting_is_one_line(wrong: dict[str, str], said: str) -> None:
     assert told.seconds < 5
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells")
+def test_a_processor_takes_its_memory_in_small_pages() -> None:
+    """The verb `run` turns huge pages off, under which every half-answered call of Axle's would cost megabytes."""
+    program = (
+        "import processor.cli as cli\ntry: cli.app(['run'])\nexcept SystemExit: print(open('/proc/self/status').read())"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={}, check=True)
+    assert "THP_enabled:\t0\n" in ended.stdout
+
+
 def test_a_broker_that_is_away_is_one_line() -> None:
     """Without a broker: exit code 4 within 10 s, one line that names the brokers, and no talk of librdkafka's."""
     with ThreadPoolExecutor() as threads:

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from processor.cli import app
 from processor.cli.reconcile import SHOWN_MAX, reconcile_verb
-from processor.cli.run import http_transport
 from processor.core.events import Onboarded, Source, StillListed
 from processor.core.intents import Onboard
 from processor.core.site import Site
@@ -20,6 +19,7 @@ from processor.demo.axle import AxleSimulator
 from processor.demo.kafka import Broker
 from processor.settings import PREFIX
 from processor.shell.axle_client import AxleAccount, AxleClient
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.intake import read_order
 from processor.shell.metrics import Metrics

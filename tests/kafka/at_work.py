@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from confluent_kafka import Message
 
-from processor.cli.run import http_transport
 from processor.core.outputs import Outcome
 from processor.demo.axle import AxleSimulator, SimSettings
 from processor.demo.kafka import Broker
 from processor.shell.axle_client import AxleAccount
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import Clock, SystemClock
 from processor.shell.service import Service, ServiceConfig
 from processor.shell.topics import TopicNames

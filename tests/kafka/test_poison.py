@@ -105,7 +105,8 @@ def test_each_poison_is_one_dead_letter_and_good_records_pass(broker: Broker, to
 
 CRASHING = """
 import os, signal, sys
-from processor.cli.run import http_transport, run_verb
+from processor.cli.run import run_verb
+from processor.shell.axle_transport import http_transport
 from processor.shell.schema_files import schema_texts
 from processor.shell.service import Service
 from processor.wire.avro import Codec

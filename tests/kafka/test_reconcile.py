@@ -5,13 +5,13 @@ import asyncio
 import pytest
 
 from processor.cli.reconcile import reconcile_verb
-from processor.cli.run import http_transport
 from processor.core.events import Enrolment, Input, Onboarded
 from processor.core.intents import Onboard
 from processor.core.outputs import Outcome, Result
 from processor.demo.kafka import Broker
 from processor.settings import PREFIX
 from processor.shell.axle_client import AxleAccount, AxleClient
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.metrics import Metrics
 from processor.shell.topics import TopicNames

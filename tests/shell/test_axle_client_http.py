@@ -7,10 +7,10 @@ from email.utils import formatdate
 
 import pytest
 
-from processor.cli.run import http_transport
 from processor.core.events import Offboarded
 from processor.core.intents import Offboard
 from processor.shell.axle_client import AxleAccount, AxleClient, Retry
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.metrics import Metrics
 from tests.shell.http_rig import Asked, Handler, HttpRig, rig, token

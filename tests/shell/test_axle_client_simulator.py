@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from processor.cli.run import http_transport
 from processor.core.events import (
     Found,
     LookedUp,
@@ -25,6 +24,7 @@ from processor.core.rules import OnboardingForm
 from processor.core.schedule import HOUR_MS, Schedule
 from processor.demo.axle import AxleSimulator, SimSettings
 from processor.shell.axle_client import AxleAccount, AxleClient, Retry
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.governor import Verdict
 from processor.shell.metrics import Metrics

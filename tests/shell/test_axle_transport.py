@@ -12,8 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from processor.cli.run import http_transport
-from processor.shell.axle_transport import BODY_BYTES_MAX, AnswerUnfit, Exchange, Exchanged, NoAnswer, straight
+from processor.shell.axle_transport import (
+    BODY_BYTES_MAX,
+    AnswerUnfit,
+    Exchange,
+    Exchanged,
+    NoAnswer,
+    http_transport,
+    straight,
+)
 from tests.shell.certificates import authority_and_server
 from tests.shell.http_rig import Asked, rig
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from processor.cli.run import http_transport
 from processor.core.events import Onboarded
 from processor.core.intents import Onboard
 from processor.core.reconcile import Listed
 from processor.demo.axle import AxleSimulator
 from processor.shell.axle_client import AxleAccount, AxleClient, Retry
+from processor.shell.axle_transport import http_transport
 from processor.shell.clock import SystemClock
 from processor.shell.governor import BAD_IN_A_ROW, BreakerState, Governor, Verdict
 from processor.shell.listing import THINGS_MAX, TRIES_MAX, Aside, ListingFailed, whole_list
