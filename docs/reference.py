@@ -45,7 +45,9 @@ HEADERS = """\
 Outputs carry CloudEvents headers (`ce_id`, `ce_type`, `ce_source`, `ce_subject`, `ce_time`, `ce_correlationid`)
 and `content-type: application/avro`. Dead letters carry the original headers, `dlt-error-class`,
 `dlt-error-reason`, `dlt-original-topic`, `-partition`, `-offset`, `-timestamp`, `dlt-group` and
-`dlt-processor-version`; key and value are as they came."""
+`dlt-processor-version`; key and value are as they came. A replayed
+record carries `dlt-replays` (how often), `dlt-kind` and `dlt-replay-of`; the mark of its letter is a record without a
+value of the class `replayed`, on the letter's partition, whose original place is that of the letter."""
 ORDERS = """\
 `axle-processor erase SITE` orders a household to be forgotten. The order is a record on the reroute topic, in
 partition murmur2(`site_id`) mod N, with the header `reroute-kind: ERASE` and a JSON value of at most 4 KiB:
@@ -73,7 +75,9 @@ or to change. READ and WRITE each bring DESCRIBE along. With DESCRIBE_CONFIGS on
 that it is compacted. Give nobody else WRITE on the state topic, or on these transactional ids.
 
 The tools need less, and no right to the group, which they never join: `tail` READ on the modified schedules, `produce`
-WRITE on the topic of its input, `explain` READ on modified schedules, enrolment statuses, outcomes and state."""
+WRITE on the topic of its input, `explain` READ on modified schedules, enrolment statuses, outcomes, state and
+dead letters, `dlt` READ on the dead letters. `dlt replay --apply` is an operator's: WRITE on the reroute and the
+dead-letter topic, and on the transactional id `axle-processor.dlt-replay`."""
 CALLS = """\
 What an answer means, by call and status; where there is no word, the call is made again later. Nothing is given up
 but what the table says."""

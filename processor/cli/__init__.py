@@ -22,10 +22,12 @@ app = typer.Typer(
 produce_app = typer.Typer(help="Send one event, once it is valid.", no_args_is_help=True, rich_markup_mode=None)
 topics_app = typer.Typer(help="The topics that the processor needs.", no_args_is_help=True, rich_markup_mode=None)
 schemas_app = typer.Typer(help="The schemas of the topics.", no_args_is_help=True, rich_markup_mode=None)
+dlt_app = typer.Typer(help="The records that were refused.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(help="The settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(produce_app, name="produce")
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(dlt_app, name="dlt")
 app.add_typer(config_app, name="config")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -44,6 +46,17 @@ RegistryUrl = Annotated[
 SchemaFolder = Annotated[
     Path | None, typer.Option("--schemas", metavar="DIR", help="Schemas to take instead of this release's.")
 ]
+LetterReason = Annotated[
+    list[str] | None, typer.Option("--reason", help="Only bad_id, decode, ...; may be given again.")
+]
+LetterTopic = Annotated[
+    list[str] | None, typer.Option("--topic", help="Only what was read from this topic; may be given again.")
+]
+LetterSite = Annotated[
+    list[str] | None, typer.Option("--site", help="Only of this household or charger; may be given again.")
+]
+LetterSince = Annotated[str | None, typer.Option("--since", help="Refused since 2026-11-23T22:00:00Z, or -2h.")]
+ReadSeconds = Annotated[float, typer.Option("--timeout-seconds", help="How long to read.", min=1, max=86_400)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Send nothing; print the bytes, and what they say.")]
 
 
@@ -296,6 +309,66 @@ def schemas_register(
     from processor.cli.schemas import SchemasOptions, register_verb
 
     raise typer.Exit(register_verb(SchemasOptions(registry, (), schemas, json), apply=apply))
+
+
+@dlt_app.command("list")
+def dlt_list(
+    reason: LetterReason = None,
+    topic: LetterTopic = None,
+    site: LetterSite = None,
+    since: LetterSince = None,
+    timeout_seconds: ReadSeconds = 60,
+    json: Json = False,
+) -> None:
+    """Say which records were refused: counts by reason, then a line for each. Changes nothing.
+
+    Example: axle-processor dlt list --since -2h --reason bad_id
+    """
+    from processor.cli.dlt import DltOptions, list_verb
+
+    raise typer.Exit(list_verb(DltOptions(reason or (), topic or (), site or (), since, json, timeout_seconds)))
+
+
+@dlt_app.command("show")
+def dlt_show(
+    letter: Annotated[str, typer.Argument(metavar="LETTER", help="PARTITION@OFFSET, as `dlt list` shows it.")],
+    timeout_seconds: ReadSeconds = 60,
+    json: Json = False,
+) -> None:
+    """Say why one record was refused, what to do, and what it says. An enrolment in it is personal data.
+
+    Example: axle-processor dlt show 3@17
+    """
+    from processor.cli.dlt import show_verb
+
+    raise typer.Exit(show_verb(letter, as_json=json, timeout_seconds=timeout_seconds))
+
+
+@dlt_app.command("replay")
+def dlt_replay(
+    letters: Annotated[
+        list[str] | None, typer.Argument(metavar="[LETTER]...", help="PARTITION@OFFSET; by default all that fit.")
+    ] = None,
+    reason: LetterReason = None,
+    topic: LetterTopic = None,
+    site: LetterSite = None,
+    since: LetterSince = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The one letter's event, corrected, as JSON; -: stdin.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also those that were replayed before.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Send them, all in one transaction.")] = False,
+    timeout_seconds: ReadSeconds = 60,
+    json: Json = False,
+) -> None:
+    """Send refused records again, as they are or one of them fixed. Changes nothing without --apply.
+
+    Example: axle-processor dlt replay 3@17 --fix event.json --apply
+    """
+    from processor.cli.dlt import DltOptions, ReplayHow, replay_verb
+
+    options = DltOptions(reason or (), topic or (), site or (), since, json, timeout_seconds, letters or ())
+    raise typer.Exit(replay_verb(options, ReplayHow(apply, again, fix)))
 
 
 @config_app.command("env")

@@ -6,12 +6,13 @@ no processor is asked, so it answers while none is at work, and it changes nothi
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 from confluent_kafka import Message
 
-from processor.cli.cluster import Cluster, exit_code, now_ms, reached, read_all, state_of
+from processor.cli.cluster import Cluster, Failed, exit_code, now_ms, reached, read_all, state_of
+from processor.cli.dlt_letters import REFUSED_TOLD_MAX, Filters, find, in_a_line
 from processor.cli.wiring import rules_of
 from processor.core.explain import Story, explain
 from processor.core.outputs import Enrolled, EnrolmentStatus, ModifiedSchedule, Outcome
@@ -36,7 +37,7 @@ def explain_verb(charger_id: str, *, site_id: str | None, as_json: bool, timeout
         except ValueError as wrong:
             raise SettingsWrong(str(wrong)) from wrong
         topics = settings.topics
-        needed = (topics.modified_schedule, topics.enrolment_status, topics.outcomes, topics.state)
+        needed = (topics.modified_schedule, topics.enrolment_status, topics.outcomes, topics.state, topics.dead_letter)
         look = _Look(reached(settings, needed), _text(charger_id), time.monotonic() + timeout_seconds)
         return _tell(look, _text(site_id) if site_id else None, rules, as_json=as_json)
 
@@ -114,6 +115,16 @@ class _Look:
             print(f"the state of site {site_id} cannot be read: {unread}", file=sys.stderr)
             return None
 
+    def refused(self, site_id: str | None) -> list[str]:
+        """The newest dead letters of its household, a line each. Who may not read them hears that, and the rest."""
+        words = [self.charger_id, *([site_id] if site_id else [])]
+        try:
+            found = find(self._cluster, Filters(sites=words), self._deadline)
+        except Failed as failure:
+            print(f"records of it that were refused are not told: {failure}", file=sys.stderr)
+            return []
+        return [in_a_line(letter, found.replayed) for letter in found.letters[-REFUSED_TOLD_MAX:]]
+
     def _all(self, topic: str, take: Callable[[Message], None]) -> None:
         read_all(self._cluster, self._cluster.all_of(topic), take, self._deadline)
 
@@ -143,7 +154,8 @@ def _tell(look: _Look, site_id: str | None, rules: Rules, *, as_json: bool) -> i
         return EXIT_FAILURE
     at_ms = now_ms()
     story = explain(site, look.charger_id, records, at_ms, rules)
-    print(_json(story, site_id, at_ms) if as_json else _page(story, site_id))
+    refused = look.refused(site_id)
+    print(_json(story, site_id, at_ms, refused) if as_json else _page(story, site_id, refused))
     return 0
 
 
@@ -164,19 +176,24 @@ def _unknown(look: _Look, site_id: str | None, site: Site | None, rules: Rules) 
     )
 
 
-def _page(story: Story, site_id: str | None) -> str:
+def _page(story: Story, site_id: str | None, refused: Sequence[str]) -> str:
     """The story for a person, times in UTC."""
     heading = f"{story.charger_id}{f' at site {site_id}' if site_id else ''} (times are UTC): {story.now}"
     past = [
         f"{told.at}  {told.sentence}" + (f"  [revision {told.revision}]" if told.revision is not None else "")
         for told in story.past
     ]
-    parts = {"What is known": story.known, "What happened": past, "What is owed": story.owed}
+    parts = {
+        "What is known": story.known,
+        "What happened": past,
+        "What is owed": story.owed,
+        "What was refused of its household (`axle-processor dlt show`)": refused,
+    }
     listed = [f"{title}:\n" + "\n".join(f"  {line}" for line in lines) for title, lines in parts.items() if lines]
     return "\n".join([heading, *listed])
 
 
-def _json(story: Story, site_id: str | None, at_ms: int) -> str:
+def _json(story: Story, site_id: str | None, at_ms: int, refused: Sequence[str]) -> str:
     told = {
         "charger_id": story.charger_id,
         "site_id": site_id,
@@ -193,5 +210,6 @@ def _json(story: Story, site_id: str | None, at_ms: int) -> str:
             for each in story.past
         ],
         "owed": story.owed,
+        "refused": refused,
     }
     return orjson.dumps(told).decode()
