@@ -40,8 +40,8 @@ chaos: $(READY) ## Kills, zombies, storms, late commits: what was lost (about 1.
 simulate: $(READY) ## Half an hour without Axle, on virtual time: who is called afterwards, in which order, how fast
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation $(ARGS)
 
-bench: $(READY) ## How many decisions a second one core makes
-	@$(BIN)/python -m tests.benchmarks.decide_bench $(ARGS)
+bench: $(READY) ## How fast, beside yardsticks of the same run; needs Go (about 25 minutes; ARGS="--short": 5)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 lint: $(READY) ## Style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -76,8 +76,8 @@ that it is compacted. Give nobody else WRITE on the state topic, or on these tra
 
 The tools need less, and no right to the group, which they never join: `tail` READ on the modified schedules, `produce`
 WRITE on the topic of its input, `explain` READ on modified schedules, enrolment statuses, outcomes, state and
-dead letters, `dlt` READ on the dead letters. `dlt replay --apply` is an operator's: WRITE on the reroute and the
-dead-letter topic, and on the transactional id `axle-processor.dlt-replay`."""
+dead letters (it goes on without), `dlt` READ on the dead letters. `dlt replay --apply` is an operator's: WRITE on
+the reroute and the dead-letter topic, and on the transactional id `axle-processor.dlt-replay`."""
 CALLS = """\
 What an answer means, by call and status; where there is no word, the call is made again later. Nothing is given up
 but what the table says."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from itertools import count
@@ -18,6 +19,8 @@ _TESTS_WITH_TOPICS = count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Decide which broker tests get, so that a wrong word in TEST_KAFKA ends the run before it begins."""
+    # A shell that starts us in the background has Ctrl-C ignored, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         config.stash[_CHOICE] = choose(
             os.environ.get("TEST_KAFKA", "auto"), os.environ.get("TEST_KAFKA_IMAGE", DEFAULT_IMAGE), docker_problem

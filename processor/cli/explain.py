@@ -19,6 +19,7 @@ from processor.core.outputs import Enrolled, EnrolmentStatus, ModifiedSchedule, 
 from processor.core.rules import Rules
 from processor.core.site import Site
 from processor.settings import SettingsWrong, load
+from processor.shell.contract import TopicsUnfit
 from processor.shell.exits import EXIT_FAILURE
 from processor.shell.partition import task_of
 from processor.shell.schema_files import schema_texts
@@ -37,8 +38,13 @@ def explain_verb(charger_id: str, *, site_id: str | None, as_json: bool, timeout
         except ValueError as wrong:
             raise SettingsWrong(str(wrong)) from wrong
         topics = settings.topics
-        needed = (topics.modified_schedule, topics.enrolment_status, topics.outcomes, topics.state, topics.dead_letter)
-        look = _Look(reached(settings, needed), _text(charger_id), time.monotonic() + timeout_seconds)
+        needed = (topics.modified_schedule, topics.enrolment_status, topics.outcomes, topics.state)
+        look = _Look(
+            reached(settings, needed),
+            lambda: reached(settings, (topics.dead_letter,)),
+            _text(charger_id),
+            time.monotonic() + timeout_seconds,
+        )
         return _tell(look, _text(site_id) if site_id else None, rules, as_json=as_json)
 
     return exit_code(work, "stopped reading; nothing was changed")
@@ -50,11 +56,15 @@ def _text(argument: str) -> str:
 
 
 class _Look:
-    """Reads what the topics have of one charger, all of it before the deadline (monotonic)."""
+    """Reads what the topics have of one charger, all of it before the deadline (monotonic).
 
-    def __init__(self, cluster: Cluster, charger_id: str, deadline: float) -> None:
+    `refusals` reaches the dead letters, which few may read.
+    """
+
+    def __init__(self, cluster: Cluster, refusals: Callable[[], Cluster], charger_id: str, deadline: float) -> None:
         self.names = cluster.names
         self._cluster = cluster
+        self._refusals = refusals
         self._deadline = deadline
         self._codec = Codec(schema_texts())
         self.charger_id = charger_id
@@ -119,8 +129,8 @@ class _Look:
         """The newest dead letters of its household, a line each. Who may not read them hears that, and the rest."""
         words = [self.charger_id, *([site_id] if site_id else [])]
         try:
-            found = find(self._cluster, Filters(sites=words), self._deadline)
-        except Failed as failure:
+            found = find(self._refusals(), Filters(sites=words), self._deadline)
+        except (Failed, TopicsUnfit) as failure:
             print(f"records of it that were refused are not told: {failure}", file=sys.stderr)
             return []
         return [in_a_line(letter, found.replayed) for letter in found.letters[-REFUSED_TOLD_MAX:]]
