@@ -148,6 +148,8 @@ def tail(
     status: Annotated[list[str] | None, typer.Option(help="Only MODIFIED, WITHDRAWN, ...; may be given again.")] = None,
     start: Annotated[str, typer.Option("--from", help="earliest, latest, 2026-11-23T22:00:00Z, or -2h.")] = "latest",
     count: Annotated[int | None, typer.Option(help="End after so many records.", min=1)] = None,
+    ocpp: Annotated[str | None, typer.Option(help="1.6 or 2.0.1: print the message for the charger.")] = None,
+    ocpp_option: Annotated[list[str] | None, typer.Option(help="Such as unit=A; may be given again.")] = None,
     json: Json = False,
 ) -> None:
     """Follow what each charger shall do, one line for each record that is published, until Ctrl-C.
@@ -156,7 +158,8 @@ def tail(
     """
     from processor.cli.tail import TailOptions, tail_verb
 
-    raise typer.Exit(tail_verb(TailOptions(charger or (), site or (), status or (), start, count, json)))
+    filters = charger or (), site or (), status or ()
+    raise typer.Exit(tail_verb(TailOptions(*filters, start, count, json, ocpp, ocpp_option or ())))
 
 
 @produce_app.command("plug-in")

@@ -1,7 +1,7 @@
 """`axle-processor tail`: what each charger shall do, record by record, as it is published.
 
-Here live the filters, the line and the end. The one idea: it reads as a charger-control service does, only what is
-committed, and is no member of any group, so any number of people may look on.
+Here live the filters, the line and the end; what a charger is told is in `wire/ocpp.py`. The one idea: it reads as a
+charger-control service does, only what is committed, and is no member of any group, so any number may look on.
 """
 
 import os
@@ -37,6 +37,10 @@ from processor.shell.schema_files import schema_texts
 from processor.wire.avro import Codec, Fields, Undecodable
 from processor.wire.instants import iso_z
 from processor.wire.json_fields import JsonForm
+from processor.wire.ocpp import VERSIONS, OcppVersion, call, options_of
+
+Writer = Callable[[Message, Fields], str]
+"""Makes the line of a record that fits. Raises ValueError when the record cannot be said so."""
 
 LISTED_MAX = 6
 """How many blocks of a schedule a line lists."""
@@ -52,6 +56,9 @@ class TailOptions:
     start: str
     count: int | None
     json: bool
+    ocpp: str | None = None
+    ocpp_options: Sequence[str] = ()
+    """NAME=VALUE words: the options of `wire/ocpp.py`."""
 
 
 def tail_verb(options: TailOptions) -> int:
@@ -65,12 +72,17 @@ def tail_verb(options: TailOptions) -> int:
     if unknown:
         print(f"usage: --status: {unknown[0]!r} is none of {', '.join(Status)}", file=sys.stderr)
         return EXIT_USAGE
+    try:
+        write = _writer(options)
+    except ValueError as wrong:
+        print(f"usage: {wrong}", file=sys.stderr)
+        return EXIT_USAGE
 
     def work() -> int:
         settings = load()
         cluster = reached(settings, [settings.topics.modified_schedule])
         try:
-            _follow(cluster, options, _offsets(cluster, options.start, at_ms))
+            _follow(cluster, options, _offsets(cluster, options.start, at_ms), write)
         except KeyboardInterrupt:
             return 0
         except BrokenPipeError:
@@ -100,9 +112,9 @@ def _offsets(cluster: Cluster, start: str, at_ms: int | None) -> dict[Partition,
     return {(topic, each.partition): each.offset if each.offset >= 0 else last[topic, each.partition] for each in found}
 
 
-def _follow(cluster: Cluster, options: TailOptions, offsets: dict[Partition, int]) -> None:
+def _follow(cluster: Cluster, options: TailOptions, offsets: dict[Partition, int], write: Writer) -> None:
     """Print what fits until there was enough. Raises BrokenPipeError when nobody reads on, and Failed."""
-    show = _Show(options)
+    show = _Show(options, write)
     is_read_on = _reader_of_stdout()
     with closing(reader(cluster, error_cb=show.trouble)) as consumer:
         consumer.assign([TopicPartition(*partition, offset) for partition, offset in offsets.items()])
@@ -118,11 +130,9 @@ def _follow(cluster: Cluster, options: TailOptions, offsets: dict[Partition, int
 class _Show:
     """Prints the records that fit."""
 
-    def __init__(self, options: TailOptions) -> None:
-        texts = schema_texts()
-        self._codec = Codec(texts)
-        self._form = JsonForm(texts["ev.modified-schedule.v1"])
-        self._options = options
+    def __init__(self, options: TailOptions, write: Writer) -> None:
+        self._codec = Codec(schema_texts())
+        self._options, self._write = options, write
         self._keys = {charger.encode(errors="replace") for charger in options.chargers}
         self._left = options.count
         self._is_down = False
@@ -141,12 +151,13 @@ class _Show:
             return
         try:
             fields = self._codec.output_fields(ModifiedSchedule, value)
-        except Undecodable as unread:
+            line = self._write(message, fields) if self._fits(fields) else None
+        except (Undecodable, ValueError) as unread:
             place = f"{message.topic()} [{message.partition()}] at offset {message.offset()}"
-            print(f"a record is passed over ({place}): {unread.reason}", file=sys.stderr)
+            print(f"a record is passed over ({place}): {unread}", file=sys.stderr)
             return
-        if self._fits(fields):
-            print(self._json(message, fields) if self._options.json else line_of(fields))
+        if line is not None:
+            print(line)
             self._left = None if self._left is None else self._left - 1
 
     def trouble(self, error: KafkaError) -> None:
@@ -159,9 +170,29 @@ class _Show:
         sites, statuses = self._options.sites, self._options.statuses
         return (not sites or fields["site_id"] in sites) and (not statuses or fields["status"] in statuses)
 
-    def _json(self, message: Message, fields: Fields) -> str:
-        place = {"partition": message.partition(), "offset": message.offset()}
-        return orjson.dumps(self._form.show(fields) | place).decode()
+
+def _writer(options: TailOptions) -> Writer:
+    """How a record is printed. Raises ValueError when it is asked for in a way that there is not."""
+    form = JsonForm(schema_texts()["ev.modified-schedule.v1"])
+    version, differ = _ocpp_version(options.ocpp), options_of(options.ocpp_options)
+    if version is None and options.ocpp_options:
+        raise ValueError("--ocpp-option says how a charger differs; give --ocpp too")
+
+    def write(message: Message, fields: Fields) -> str:
+        told = call(fields, version, differ) if version else None
+        if not options.json:
+            return line_of(fields) if told is None else orjson.dumps(told).decode()
+        more = {"partition": message.partition(), "offset": message.offset()} | ({"ocpp": told} if told else {})
+        return orjson.dumps(form.show(fields) | more).decode()
+
+    return write
+
+
+def _ocpp_version(word: str | None) -> OcppVersion | None:
+    known: dict[str | None, OcppVersion | None] = {None: None, **{version: version for version in VERSIONS}}
+    if word not in known:
+        raise ValueError(f"--ocpp: {word!r} is none of {', '.join(VERSIONS)}")
+    return known[word]
 
 
 def line_of(fields: Fields) -> str:

@@ -16,10 +16,11 @@ from typer.testing import Result as Ended
 from processor.cli import app
 from processor.cli.tail import LISTED_MAX, line_of
 from processor.core.outputs import ModifiedSchedule
-from processor.core.schedule import HOUR_MS, MINUTE_MS
+from processor.core.schedule import HOUR_MS, MINUTE_MS, subtract
 from processor.core.site import Site
 from processor.demo.kafka import Broker
 from processor.shell.topics import TopicNames
+from processor.wire.ocpp import schedule_of
 from tests.broker import prefixed, produce
 from tests.cli.parts import NOBODY, environment, paused_tonight, publish
 from tests.core.world import GUIDE_PAUSE, NIGHT, World
@@ -82,6 +83,37 @@ def test_a_program_reads_the_contract_s_own_names(broker: Broker, topics: TopicN
     assert told[1].keys() == {*written, "partition", "offset"}
     same = [name for name in written if name in {"site_id", "charger_id", "revision", "replaces", "status", "final"}]
     assert [told[1][name] for name in same] == [written[name] for name in same]
+
+
+@pytest.mark.parametrize(("version", "connector"), [("1.6", "connectorId"), ("2.0.1", "evseId")])
+def test_the_message_for_the_charger_is_shown_instead(
+    broker: Broker, topics: TopicNames, version: str, connector: str
+) -> None:
+    """With `--ocpp` each line is the message, as chargers differ; with `--json` too it stands beside the record."""
+    world, _ = two_households()
+    publish(broker, topics, world)
+    asked = ["--from", "earliest", "--count", "2", "--ocpp", version, "--ocpp-option", "unit=A"]
+    lines = [json.loads(line) for line in shown(broker, topics, *asked).stdout.splitlines()]
+    beside = [json.loads(line) for line in shown(broker, topics, *asked, "--json").stdout.splitlines()]
+    assert [each["ocpp"] for each in beside] == lines
+    assert [each["charger_id"] for each in beside] == ["c-1", "c-1"]
+    assert [line[:3] for line in lines] == [[2, str(each["revision"]), "SetChargingProfile"] for each in beside]
+    night = ((NIGHT, NIGHT + 8 * HOUR_MS),)
+    told = [schedule_of(line[3]) for line in lines]
+    assert told == [(night, NIGHT + 8 * HOUR_MS), (subtract(night, GUIDE_PAUSE), NIGHT + 8 * HOUR_MS)]
+    assert (lines[0][3][connector], '"chargingRateUnit": "A"' in json.dumps(lines[0])) == (1, True)
+
+
+def test_what_a_charger_cannot_be_told_is_passed_over(broker: Broker, topics: TopicNames) -> None:
+    """A record that needs more periods than the charger takes is named with its place, and the others are shown."""
+    world, _ = two_households()
+    publish(broker, topics, world)
+    option = ["--ocpp", "1.6", "--ocpp-option", "periods_max=4"]
+    with following(broker, topics, "--from", "earliest", *option) as running:
+        wait_until(lambda: "passed over" in running.said(), 20, "the second record is named")
+        assert running.process.stdout is not None
+        assert running.process.stdout.readline().startswith(b"[2,")
+        assert "the schedule needs 5 periods, and the charger takes 4 (periods_max)" in running.said()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +189,9 @@ def test_a_record_that_is_none_is_passed_over(broker: Broker, topics: TopicNames
         ("--from yesterday", "usage: --from: 'yesterday' is no time; give "),
         ("--from 2026-11-23T22:00:00", "usage: --from: '2026-11-23T22:00:00' is no time; give "),
         ("--status PAUSED", "usage: --status: 'PAUSED' is none of REQUESTED, MODIFIED, "),
+        ("--ocpp 2.1", "usage: --ocpp: '2.1' is none of 1.6, 2.0.1"),
+        ("--ocpp 1.6 --ocpp-option help", "usage: 'help' sets no option: give NAME=VALUE with unit, full_kw, "),
+        ("--ocpp-option unit=A", "usage: --ocpp-option says how a charger differs; give --ocpp too"),
     ],
 )
 def test_a_wrong_word_is_refused_with_those_that_there_are(arguments: str, says: str) -> None:
