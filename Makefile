@@ -6,26 +6,38 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPOSE := docker compose -f deploy/compose.yaml
+IMAGE_LOCK := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --quiet \
+	--constraint requirements.lock
 ARGS ?=
+COVERING := $(filter-out %/test_promises.py %/test_permutations.py,$(sort $(wildcard tests/core/test_*.py)))
+ALONE := tests/kafka tests/benchmarks
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage promises mutants chaos simulate bench lint format pictures lock clean
+.PHONY: help demo test test-all test-fast coverage promises mutants chaos simulate bench lint format pictures lock clean up down \
+	deploy-check manifests
 
 help: ## Tell what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="..." is handed on, for example: make demo ARGS="--headless --duration 30"'
 
 demo: $(READY) ## See it work: real Kafka, simulated Axle, traffic, and a charger service that checks us
 	@$(BIN)/axle-processor demo $(ARGS)
 
 test: $(READY) ## All tests, on a real broker that they start themselves
-	@$(BIN)/pytest $(ARGS)
-	@$(if $(ARGS),:,$(MAKE) --no-print-directory coverage)
+	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) --no-print-directory test-all)
+
+# What `coverage` runs anyway is not run twice. Tests that tell times, or that need the machine's cores for what they
+# start, have it to themselves; all others are run two at a time.
+test-all: $(READY)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ALONE:%=--ignore=%) $(COVERING:%=--ignore=%)
+	@$(BIN)/pytest $(ALONE)
+	@$(MAKE) --no-print-directory coverage
 
 test-fast: $(READY) ## Only the tests that need no broker
 	@$(BIN)/pytest -m "not kafka" $(ARGS)
 
 coverage: $(READY) ## That the core's own tests run every line and branch of it
-	@$(BIN)/pytest -q --no-header tests/core --ignore=tests/core/test_promises.py --ignore=tests/core/test_permutations.py \
+	@$(BIN)/pytest -q --no-header $(COVERING) \
 		--cov=processor.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 promises: $(READY) ## The promises under 5,000 random lives of 50 events each: about five minutes
@@ -50,6 +62,8 @@ lint: $(READY) ## Style, types and the direction of imports
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/reference.py --check
 	@$(BIN)/python docs/table.py --check
+	@$(BIN)/python deploy/generate.py --check
+	@$(BIN)/python deploy/grafana/build.py --check
 
 format: $(READY) ## Put the code into shape
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -64,6 +78,22 @@ lock: ## Pin all dependencies anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --quiet --upgrade --output-file requirements.lock
+	@uv pip compile pyproject.toml --extra fast --extra otel --extra registry $(IMAGE_LOCK) --output-file deploy/requirements.lock
+	@echo hatchling | uv pip compile - $(IMAGE_LOCK) --output-file deploy/build.lock
+
+up: ## All of it in Docker: Kafka, registry, simulator, processor, traffic, Prometheus, Grafana
+	@$(COMPOSE) up --build --detach --wait traffic grafana
+	@echo "the processor's page: http://127.0.0.1:8080   Grafana: http://127.0.0.1:3000   to end it: make down"
+
+down: ## End what `make up` began, and remove all that it kept
+	@$(COMPOSE) down --volumes --remove-orphans
+
+deploy-check: $(READY) ## The image, the chart and the compose file for real, with the tools that are installed
+	@DEPLOY_CHECK=1 $(BIN)/pytest tests/deploy -rs $(ARGS)
+
+manifests: $(READY) ## Render the chart into deploy/kubernetes (needs helm)
+	@$(BIN)/python deploy/generate.py
+	@$(BIN)/python deploy/render.py
 
 clean: ## Remove the virtual environment and all caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache .coverage

@@ -249,10 +249,12 @@ class State(_Group):
 
 
 class SchemaRegistry(_Group):
-    """The schema registry that `schemas check` and `schemas register` ask."""
+    """The schema registry, where there is one."""
 
     url: str | None = Field(
-        None, description="Schema registry that `schemas check` and `register` ask, with Confluent's API."
+        None,
+        description="Schema registry with Confluent's API. Where it is set, records are read and written in its "
+        "framing, with the ids of its subjects TOPIC-value; else in Avro single-object encoding.",
     )
     username: str | None = Field(None, description="Account name at the schema registry.")
     password: SecretStr = Field(SecretStr(""), description="Password at the schema registry.")

@@ -10,6 +10,7 @@ from itertools import count
 import pytest
 
 from processor.demo.kafka import Broker, BrokerFailed, make_topics
+from processor.demo.registry import EmbeddedRegistry
 from processor.shell.topics import TopicNames
 from tests.broker import DEFAULT_IMAGE, Choice, choose, docker_problem, prefixed, start_chosen
 
@@ -56,6 +57,13 @@ def broker(pytestconfig: pytest.Config) -> Iterator[Broker]:
         raise pytest.fail.Exception(str(failed), pytrace=False) from None
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[EmbeddedRegistry]:
+    """The schema registry of this run, a real one. A test that kills it starts it again."""
+    with EmbeddedRegistry() as started:
+        yield started
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A charger-control service: python charger_control.py broker:9092 applied.db 1.6 [TOPIC] prints what it would send.
 
-What a charger was told last is in applied.db: keep it where a restarted service finds it.
-"""
+What a charger was told last is in applied.db: keep it for a restart. A schema registry: as for axle-processor."""
 
 import json
 import sqlite3
@@ -10,13 +9,14 @@ import time
 
 from confluent_kafka import Consumer
 
+from processor.cli.schema_registry import codec_of
 from processor.core.outputs import ModifiedSchedule
-from processor.shell.schema_files import schema_texts
-from processor.wire.avro import Codec, Fields, Undecodable
+from processor.settings import load
+from processor.wire.avro import OUTPUT_RECORDS, Fields, Undecodable
 from processor.wire.ocpp import VERSIONS, OcppOptions, call
 
 servers, database, version, *topics = sys.argv[1:]
-ocpp, codec = VERSIONS[VERSIONS.index(version)], Codec(schema_texts())
+ocpp, codec = VERSIONS[VERSIONS.index(version)], codec_of(load(), [OUTPUT_RECORDS[ModifiedSchedule]])
 applied = sqlite3.connect(database, isolation_level=None)  # each statement is durable when it returns
 applied.execute("create table if not exists applied (charger primary key, revision, plan, valid_until)")
 settings: dict[str, str | int] = {

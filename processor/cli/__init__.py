@@ -146,6 +146,21 @@ def reconcile(
 
 
 @app.command()
+def traffic(
+    chargers: Annotated[int, typer.Option(help="How many chargers there are.", min=1, max=100_000)] = 40,
+    rate: Annotated[float, typer.Option(help="Events a second.", min=0.01, max=10_000)] = 2.0,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds; by default at Ctrl-C.")] = None,
+) -> None:
+    """Send invented events to the topics of the settings, beside a simulated Axle, until Ctrl-C.
+
+    Example: AXLE_PROCESSOR_AXLE__BASE_URL=http://127.0.0.1:8090 axle-processor traffic --rate 5
+    """
+    from processor.cli.traffic import TrafficOptions, traffic_verb
+
+    raise typer.Exit(traffic_verb(TrafficOptions(chargers, rate, duration)))
+
+
+@app.command()
 def version() -> None:
     """Print the version.
 

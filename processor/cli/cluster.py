@@ -24,6 +24,7 @@ from processor.shell.kafka_errors import is_refusal
 from processor.shell.log_ends import LATEST, list_ends
 from processor.shell.partition import task_of
 from processor.shell.records import Partition, Produce
+from processor.shell.schema_registry import RegistryFailed, RegistryWrong
 from processor.shell.topics import TopicNames
 from processor.wire.state import decode_site
 
@@ -75,11 +76,14 @@ def exit_code(work: Callable[[], int], stopped: str) -> int:
     """
     try:
         return work()
-    except (SettingsWrong, ConnectionWrong, TopicsUnfit) as wrong:
+    except (SettingsWrong, ConnectionWrong, TopicsUnfit, RegistryWrong) as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except (KafkaUnreachable, Failed) as failure:
         print(f"kafka: {failure}", file=sys.stderr)
+        return EXIT_UNREACHABLE
+    except RegistryFailed as failure:
+        print(f"schema registry: {failure}", file=sys.stderr)
         return EXIT_UNREACHABLE
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)

@@ -31,11 +31,12 @@ from processor.cli.dlt_letters import (
     to_the_second,
 )
 from processor.cli.dlt_replay import REPLAYS_MAX, Going, Replays, Sender, Staying
+from processor.cli.schema_registry import codec_of
 from processor.cli.times import told_ms
 from processor.cli.wiring import limits_of
 from processor.settings import Settings, SettingsWrong, load
 from processor.shell.exits import EXIT_FAILURE, EXIT_USAGE
-from processor.wire.avro import VALUE_MAX_BYTES
+from processor.wire.avro import INPUT_RECORDS, VALUE_MAX_BYTES
 from processor.wire.inputs import RejectCode
 
 REPLAYED_AT_ONCE_MAX = 500
@@ -157,7 +158,7 @@ def _reached(settings: Settings, more: Sequence[str]) -> Cluster:
 
 def _replays(settings: Settings, cluster: Cluster) -> Replays:
     try:
-        return Replays(cluster, limits_of(settings))
+        return Replays(cluster, limits_of(settings), codec_of(settings, INPUT_RECORDS.values()))
     except ValueError as wrong:
         raise SettingsWrong(str(wrong)) from wrong
 

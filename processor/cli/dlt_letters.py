@@ -36,9 +36,11 @@ REPLAYED = "replayed"
 TO_DO: Mapping[RejectCode, str] = {
     RejectCode.NO_VALUE: "Have the producer leave out records without a value.",
     RejectCode.OVERSIZE: "Have the producer send fewer blocks; no event needs so many bytes.",
-    RejectCode.FRAMING: "Have the producer write Avro single-object encoding of the topic's schema; see the README.",
+    RejectCode.FRAMING: "Have the producer write Avro single-object encoding of the topic's schema, or, where the "
+    "processor has schema_registry.url, a schema registry's framing; see the README.",
     RejectCode.SCHEMA: "Have the producer write the topic's own schema, of a release that is known here; "
-    "`schemas check` tells which one breaks. After an update of the processor it may be replayed as it is.",
+    "`schemas check` tells which one breaks. Once that is registered where the processor looks, or after an update of "
+    "the processor, the record may be replayed as it is.",
     RejectCode.DECODE: "Have the producer look at how it encodes; the bytes do not follow the schema that they name.",
     RejectCode.TRAILING_BYTES: "Have the producer look at how it encodes; more bytes follow than the schema asks for.",
     RejectCode.BAD_ID: "Correct the id, with other characters replaced the same way each time, and replay it fixed.",

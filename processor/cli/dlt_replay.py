@@ -60,11 +60,11 @@ class Staying:
 class Replays:
     """Judges letters. `limits` are those of the processor, so that nothing goes that would only come back."""
 
-    def __init__(self, cluster: Cluster, limits: InputLimits) -> None:
+    def __init__(self, cluster: Cluster, limits: InputLimits, codec: Codec) -> None:
         self._cluster = cluster
         self._limits = limits
+        self._codec = codec
         texts = schema_texts()
-        self._codec = Codec(texts)
         self._forms = {kind: JsonForm(texts[_SCHEMAS[kind]]) for kind in Input}
 
     def shown(self, letter: Letter) -> Mapping[str, object] | None:

@@ -29,6 +29,7 @@ from processor.cli.cluster import (
     words,
     write,
 )
+from processor.cli.schema_registry import codec_of
 from processor.core.events import Source
 from processor.core.outputs import ConsentState, EnrolmentStatus, Outcome, Result
 from processor.settings import load
@@ -37,7 +38,7 @@ from processor.shell.intake import order_to_erase, read_order
 from processor.shell.kafka_errors import is_refusal
 from processor.shell.schema_files import schema_texts
 from processor.shell.topics import Kept, TopicNames, kept_until, topic_configs
-from processor.wire.avro import Codec, Undecodable
+from processor.wire.avro import OUTPUT_RECORDS, Codec, Undecodable
 from processor.wire.inputs import InputLimits, Rejected
 from processor.wire.instants import iso_z
 from processor.wire.state import BadState
@@ -59,16 +60,17 @@ class _Told:
 
 def erase_verb(site_id: str, *, as_json: bool, timeout_seconds: float, wait: bool) -> int:
     """Order it, wait for what becomes of it, and say so. Returns the exit code."""
-    codec = Codec(schema_texts())
     event_id = f"erase.{secrets.token_hex(8)}"
-    problem = _problem_of(site_id, event_id, codec)
+    problem = _problem_of(site_id, event_id, Codec(schema_texts()))
     if problem:
         print(f"usage: {problem}", file=sys.stderr)
         return EXIT_USAGE
     stopped = "stopped waiting; an order that was written stands, and the processor goes on by itself"
 
     def work() -> int:
-        cluster = reached(load())
+        settings = load()
+        cluster = reached(settings)
+        codec = codec_of(settings, [OUTPUT_RECORDS[Outcome], OUTPUT_RECORDS[EnrolmentStatus]])
         told = _erase(cluster, codec, site_id, event_id, timeout_seconds if wait else 0)
         topics = _kept(cluster) if told.is_forgotten else None
         _print(site_id, event_id, told, topics, as_json=as_json)

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 
 from processor.cli.cluster import Cluster, Failed, exit_code, now_ms, reached, read_all, state_of
 from processor.cli.dlt_letters import REFUSED_TOLD_MAX, Filters, find, in_a_line
+from processor.cli.schema_registry import codec_of
 from processor.cli.wiring import rules_of
 from processor.core.explain import Story, explain
 from processor.core.outputs import Enrolled, EnrolmentStatus, ModifiedSchedule, Outcome
@@ -22,8 +23,7 @@ from processor.settings import SettingsWrong, load
 from processor.shell.contract import TopicsUnfit
 from processor.shell.exits import EXIT_FAILURE
 from processor.shell.partition import task_of
-from processor.shell.schema_files import schema_texts
-from processor.wire.avro import Codec, RecordT, Undecodable
+from processor.wire.avro import OUTPUT_RECORDS, Codec, RecordT, Undecodable
 from processor.wire.instants import iso_z
 from processor.wire.state import BadState
 
@@ -42,6 +42,7 @@ def explain_verb(charger_id: str, *, site_id: str | None, as_json: bool, timeout
         look = _Look(
             reached(settings, needed),
             lambda: reached(settings, (topics.dead_letter,)),
+            codec_of(settings, OUTPUT_RECORDS.values()),
             _text(charger_id),
             time.monotonic() + timeout_seconds,
         )
@@ -61,12 +62,14 @@ class _Look:
     `refusals` reaches the dead letters, which few may read.
     """
 
-    def __init__(self, cluster: Cluster, refusals: Callable[[], Cluster], charger_id: str, deadline: float) -> None:
+    def __init__(
+        self, cluster: Cluster, refusals: Callable[[], Cluster], codec: Codec, charger_id: str, deadline: float
+    ) -> None:
         self.names = cluster.names
         self._cluster = cluster
         self._refusals = refusals
         self._deadline = deadline
-        self._codec = Codec(schema_texts())
+        self._codec = codec
         self.charger_id = charger_id
         self._key = charger_id.encode()
 

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from processor.cli.cluster import exit_code, now_ms, reached, write
+from processor.cli.schema_registry import codec_of
 from processor.cli.times import told_ms
 from processor.cli.wiring import limits_of, topic_names
 from processor.core.events import Input, Source
@@ -22,7 +23,7 @@ from processor.shell.exits import EXIT_USAGE
 from processor.shell.records import Produce
 from processor.shell.schema_files import schema_texts
 from processor.shell.topics import TopicNames
-from processor.wire.avro import VALUE_MAX_BYTES, Codec
+from processor.wire.avro import INPUT_RECORDS, VALUE_MAX_BYTES
 from processor.wire.inputs import RejectCode, Rejected, read_input
 from processor.wire.json_fields import MISSING, TIME_HINT, JsonForm, Misfit
 
@@ -95,13 +96,14 @@ def produce_verb(options: ProduceOptions) -> int:
 
 
 def _ready(options: ProduceOptions, settings: Settings) -> _Ready:
-    """Raises _Wrong, and SettingsWrong."""
+    """Raises _Wrong, SettingsWrong, and what `codec_of` does."""
     texts = schema_texts()
     at_ms = now_ms()
-    kind, form, codec = options.kind, JsonForm(texts[_topic(options.kind, TopicNames())]), Codec(texts)
+    kind, form = options.kind, JsonForm(texts[_topic(options.kind, TopicNames())])
     fields, misfits = form.read(_told(options, at_ms))
     if misfits:
         raise _Wrong(*(_sentence(misfit, options) for misfit in misfits))
+    codec = codec_of(settings, [INPUT_RECORDS[kind]], writes=[INPUT_RECORDS[kind]])
     value = codec.encode_fields(kind, fields)
     try:
         limits = limits_of(settings)

@@ -18,10 +18,12 @@ from processor.shell.contract import ConnectionWrong, KafkaUnreachable, RightsMi
 from processor.shell.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_UNREACHABLE
 from processor.shell.http import PortTaken
 from processor.shell.records import KafkaRefused, RestoreFailed, TransactionLost
+from processor.shell.schema_registry import RegistryFailed, RegistryWrong
 from processor.shell.service import Service, ServiceConfig
 
 LEAVE_SECONDS = 12.0
 """An orderly end takes 5 s for the last calls and a moment more. Orchestrators kill after 30 s, some after 10."""
+REGISTRY_AGAIN_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 
@@ -50,7 +52,7 @@ def run_verb(build: Callable[[ServiceConfig], Service] = whole_service, worker: 
     leaving.daemon = True
     try:
         _with_loop(config, build, leaving, worker is not None)
-    except (ConnectionWrong, TopicsUnfit, RightsMissing, PortTaken, RestoreFailed) as wrong:
+    except (ConnectionWrong, TopicsUnfit, RightsMissing, PortTaken, RestoreFailed, RegistryWrong) as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except (KafkaUnreachable, KafkaRefused, TransactionLost) as failure:
@@ -75,8 +77,10 @@ def _with_loop(
 async def _run(
     config: ServiceConfig, build: Callable[[ServiceConfig], Service], leaving: threading.Timer, tell: bool
 ) -> None:
-    service = build(config)
     loop = asyncio.get_running_loop()
+    service = await _built(config, build, loop)
+    if service is None:
+        return
 
     def end() -> None:
         _begin(leaving)
@@ -98,6 +102,24 @@ async def _run(
         await service.run()
     finally:
         _begin(leaving)
+
+
+async def _built(
+    config: ServiceConfig, build: Callable[[ServiceConfig], Service], loop: asyncio.AbstractEventLoop
+) -> Service | None:
+    """The processor, once the schema registry tells by which ids it shall write; None when the end came first."""
+    ended = asyncio.Event()
+    while not ended.is_set():
+        try:
+            return build(config)
+        except RegistryFailed as failure:
+            for signal_number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(signal_number, ended.set)
+            log.warning("nothing can be written yet, waiting for the schema registry", why=str(failure))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REGISTRY_AGAIN_SECONDS):
+                await ended.wait()
+    return None
 
 
 def _begin(leaving: threading.Timer) -> None:

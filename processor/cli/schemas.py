@@ -1,7 +1,7 @@
 """`axle-processor schemas check|register`: do the schemas of this release break anybody, and who has them.
 
 Here lives which earlier schemas count and what is said; what breaks is `wire/compatibility.py`'s, a registry is
-`cli/schema_registry.py`'s. The one idea: both ways of checking, against a registry and against folders of earlier
+`shell/schema_registry.py`'s. The one idea: both ways of checking, against a registry and against folders of earlier
 releases, ask the same question in the same words. A registry is asked for its own rule besides, since that is what it
 will go by. Inputs: we must read what was ever written. Outputs: also their readers must read what we write.
 """
@@ -15,11 +15,19 @@ from pathlib import Path
 
 import orjson
 
-from processor.cli.schema_registry import Registered, Registry, RegistryFailed, RegistryRefused
 from processor.cli.wiring import topic_names
 from processor.settings import PREFIX, Settings, SettingsWrong, load
 from processor.shell.exits import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_UNREACHABLE, EXIT_USAGE
 from processor.shell.schema_files import schema_texts
+from processor.shell.schema_registry import (
+    Registered,
+    Registry,
+    RegistryAccount,
+    RegistryFailed,
+    RegistryRefused,
+    RegistryWrong,
+    subject_of,
+)
 from processor.shell.topics import TopicNames
 from processor.wire.avro import INPUT_RECORDS
 from processor.wire.compatibility import Break, Rule, breaks
@@ -181,7 +189,7 @@ def _exit_code(work: Callable[[], int]) -> int:
     except _Usage as wrong:
         print(f"usage: {wrong}", file=sys.stderr)
         return EXIT_USAGE
-    except SettingsWrong as wrong:
+    except (SettingsWrong, RegistryWrong) as wrong:
         print(f"configuration: {wrong}", file=sys.stderr)
         return EXIT_CONFIGURATION
     except RegistryRefused as refused:
@@ -196,17 +204,18 @@ def _exit_code(work: Callable[[], int]) -> int:
 
 
 def _registry(options: SchemasOptions, settings: Settings) -> Registry:
-    url = options.registry or settings.schema_registry.url
+    given = settings.schema_registry
+    url = options.registry or given.url
     if not url:
         raise _Usage(f"give --registry URL, set {PREFIX}SCHEMA_REGISTRY__URL, or check --against a folder")
-    return Registry(url, settings)
+    return Registry(RegistryAccount(url, given.username, given.password.get_secret_value(), given.ca_file))
 
 
 def _ours(settings: Settings, folder: Path | None) -> list[_Ours]:
     """Raises SettingsWrong."""
     texts = schema_texts() if folder is None else _texts(folder)
     called = dict(zip(astuple(TopicNames()), astuple(topic_names(settings)), strict=True))
-    return [_Ours(name, f"{called.get(name, name)}-value", _rule(text), text) for name, text in texts.items()]
+    return [_Ours(name, subject_of(called.get(name, name)), _rule(text), text) for name, text in texts.items()]
 
 
 def _rule(text: str) -> Rule:

@@ -26,6 +26,7 @@ from processor.cli.cluster import (
     reader,
     words,
 )
+from processor.cli.schema_registry import codec_of
 from processor.cli.times import told_ms
 from processor.core.explain import TellTime, utc_clock
 from processor.core.outputs import ModifiedSchedule, Status
@@ -34,7 +35,7 @@ from processor.shell.exits import EXIT_USAGE
 from processor.shell.log_ends import EARLIEST
 from processor.shell.records import Partition
 from processor.shell.schema_files import schema_texts
-from processor.wire.avro import Codec, Fields, Undecodable
+from processor.wire.avro import OUTPUT_RECORDS, Codec, Fields, Undecodable
 from processor.wire.instants import iso_z
 from processor.wire.json_fields import JsonForm
 from processor.wire.ocpp import VERSIONS, OcppVersion, call, options_of
@@ -82,7 +83,8 @@ def tail_verb(options: TailOptions) -> int:
         settings = load()
         cluster = reached(settings, [settings.topics.modified_schedule])
         try:
-            _follow(cluster, options, _offsets(cluster, options.start, at_ms), write)
+            codec = codec_of(settings, [OUTPUT_RECORDS[ModifiedSchedule]])
+            _follow(cluster, options, _offsets(cluster, options.start, at_ms), _Show(options, codec, write))
         except KeyboardInterrupt:
             return 0
         except BrokenPipeError:
@@ -112,9 +114,8 @@ def _offsets(cluster: Cluster, start: str, at_ms: int | None) -> dict[Partition,
     return {(topic, each.partition): each.offset if each.offset >= 0 else last[topic, each.partition] for each in found}
 
 
-def _follow(cluster: Cluster, options: TailOptions, offsets: dict[Partition, int], write: Writer) -> None:
+def _follow(cluster: Cluster, options: TailOptions, offsets: dict[Partition, int], show: "_Show") -> None:
     """Print what fits until there was enough. Raises BrokenPipeError when nobody reads on, and Failed."""
-    show = _Show(options, write)
     is_read_on = _reader_of_stdout()
     with closing(reader(cluster, error_cb=show.trouble)) as consumer:
         consumer.assign([TopicPartition(*partition, offset) for partition, offset in offsets.items()])
@@ -130,9 +131,8 @@ def _follow(cluster: Cluster, options: TailOptions, offsets: dict[Partition, int
 class _Show:
     """Prints the records that fit."""
 
-    def __init__(self, options: TailOptions, write: Writer) -> None:
-        self._codec = Codec(schema_texts())
-        self._options, self._write = options, write
+    def __init__(self, options: TailOptions, codec: Codec, write: Writer) -> None:
+        self._codec, self._options, self._write = codec, options, write
         self._keys = {charger.encode(errors="replace") for charger in options.chargers}
         self._left = options.count
         self._is_down = False

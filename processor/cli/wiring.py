@@ -12,6 +12,7 @@ from processor.core.rules import OnboardingForm, Rules, WithdrawalAction
 from processor.core.schedule import HOUR_MS, MINUTE_MS
 from processor.settings import Settings, SettingsWrong
 from processor.shell.axle_client import AxleAccount
+from processor.shell.schema_registry import RegistryAccount
 from processor.shell.service import ServiceConfig
 from processor.shell.topics import TopicNames
 from processor.wire.inputs import InputLimits
@@ -43,6 +44,7 @@ def service_config(settings: Settings) -> ServiceConfig:
             breadcrumb_file=settings.inputs.breadcrumb_file,
             write_version=_write_version(settings),
             connection=connection(settings),
+            registry=registry_of(settings),
         )
     except ValueError as error:
         raise SettingsWrong(str(error)) from error
@@ -65,6 +67,14 @@ def connection(settings: Settings) -> dict[str, str]:
         "ssl.ca.location": kafka.ssl_ca_location,
     }
     return {**{name: value for name, value in given.items() if value is not None}, **kafka.extra}
+
+
+def registry_of(settings: Settings) -> RegistryAccount | None:
+    """Where the schema registry is, and who we are there; None where there is none."""
+    given = settings.schema_registry
+    if not given.url:
+        return None
+    return RegistryAccount(given.url, given.username, given.password.get_secret_value(), given.ca_file)
 
 
 def account_of(settings: Settings) -> AxleAccount:

@@ -220,7 +220,7 @@ def boost_window(charger: Charger, now_ms: int, rules: Rules) -> Schedule:
 def requested(charger: Charger, now_ms: int, rules: Rules) -> Schedule:
     """What the driver wants: the base schedule and the boost in force."""
     base = charger.base.schedule if charger.base else EMPTY
-    return union(base, boost_window(charger, now_ms, rules))
+    return union(base, boost_window(charger, now_ms, rules)) if charger.boost else base
 
 
 def is_live(charger: Charger, now_ms: int, rules: Rules) -> bool:

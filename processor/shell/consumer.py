@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from operator import methodcaller
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
@@ -45,6 +46,7 @@ REVOKE_WAIT_SECONDS = 5.0
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
 WAKE_SECONDS = 0.002
+_HEADERS = methodcaller("headers")
 log = structlog.get_logger(__name__)
 
 
@@ -155,6 +157,16 @@ class PollThread:
 
         return self.call(command)
 
+    def hold(self, partition: Partition, lease: Lease) -> "Future[None]":
+        """Deliver nothing more of this partition until `begin`; what was read before may still come."""
+
+        def command(consumer: Consumer) -> None:
+            if lease.is_open:
+                consumer.pause([TopicPartition(*partition)])
+                self._next.pop(partition, None)
+
+        return self.call(command)
+
     def settled(self, records: int, size_bytes: int) -> None:
         """So much of what was handed over is done with. Any thread."""
         with self._backlog_lock:
@@ -227,19 +239,18 @@ class PollThread:
                 continue
             self._next[partition] = offset + 1
             kind, at_ms = message.timestamp()
-            size += len(message.value() or b"")
-            records.append(
-                Record(
-                    topic=partition[0],
-                    partition=partition[1],
-                    offset=offset,
-                    key=message.key(),
-                    value=message.value(),
-                    headers=cast("Headers", message.headers() or []),
-                    appended_ms=at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None,
-                    lease=lease,
-                )
+            record = Record(
+                topic=partition[0],
+                partition=partition[1],
+                offset=offset,
+                key=message.key(),
+                value=message.value(),
+                headers=_headers_of(message),
+                appended_ms=at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None,
+                lease=lease,
             )
+            size += record.size_bytes
+            records.append(record)
         if records:
             with self._backlog_lock:
                 self._backlog_records += len(records)
@@ -380,3 +391,10 @@ def _seek(consumer: Consumer, position: TopicPartition) -> None:
         else:
             return
     raise KafkaException(KafkaError(KafkaError._STATE, f"cannot seek {position.topic} [{position.partition}]"))
+
+
+def _headers_of(message: Message) -> Headers:
+    """None where a name is no UTF-8. The client raises then; called plainly, Python 3.11 lets that pass until later."""
+    with suppress(SystemError, UnicodeDecodeError):
+        return cast("Headers", _HEADERS(message) or [])
+    return []

@@ -10,13 +10,14 @@ import asyncio
 import functools
 import heapq
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
 
-from processor.core.events import Answer, CallFailed
+from processor.core.events import Answer, CallFailed, Offboarded, Removed
 from processor.core.intents import AskSchedule, Intent, LookUp, Offboard, Onboard, Remove, owed
 from processor.core.rules import Rules
 from processor.core.site import Site, last_chance_ms
@@ -24,12 +25,14 @@ from processor.shell.axle_client import Retry
 from processor.shell.clock import Clock
 from processor.shell.governor import BreakerState, Governor, Leave, Verdict
 from processor.shell.metrics import Metrics
+from processor.shell.owing import CallKind, debt_of, show_owed
 
 Lane = tuple[str, str | None]
 """Site and charger for questions; site and None for enrolment calls."""
 Rank = tuple[int, int]
 """Who goes first: priority, then the moment after which the call is of no use any more. Lower is earlier."""
 FIRST: Rank = (0, 0)
+NOTHING_KNOWN: Mapping[Lane, Intent] = MappingProxyType({})
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
 SAME_WARNING_SECONDS = 30.0
@@ -63,6 +66,9 @@ class LaneState:
     """When a timer will queue it; 0: no timer."""
     was_told_to_wait: bool = False
     """Axle itself asked for the wait."""
+    kind: CallKind = CallKind.SCHEDULE
+    """What it was last queued for, and since when that is owed."""
+    since_ms: int = 0
 
 
 class Desk:
@@ -98,6 +104,7 @@ class Desk:
         self._sequence = 0
         self._open = True
         self._warned_at = -SAME_WARNING_SECONDS
+        self._metrics = metrics
         self._show(metrics)
 
     @property
@@ -120,10 +127,19 @@ class Desk:
         """Whether calls go out at all."""
         return self._governor.state
 
-    def look_at(self, task: int, site: Site, hold_ms: int = 0) -> None:
-        """Step 10: queue what the site owes; calls begin `hold_ms` from now at the earliest."""
+    def owing(self) -> Iterator[tuple[CallKind, int]]:
+        """Each call that is owed, and since when."""
+        return ((state.kind, state.since_ms) for state in self._lanes.values())
+
+    def look_at(self, task: int, site: Site, hold_ms: int = 0, calls: tuple[Intent, ...] | None = None) -> None:
+        """Step 10: queue what the site owes; calls begin `hold_ms` from now at the earliest.
+
+        `calls`: what it owes, where that was found out a moment ago.
+        """
         now_ms = self._clock.now_ms()
-        wanted = {lane_of(intent): intent for intent in owed(site, now_ms, self._rules)}
+        if calls is None:
+            calls = owed(site, now_ms, self._rules)
+        wanted = {lane_of(intent): intent for intent in calls}
         lanes = {(site.site_id, None), *((site.site_id, charger.charger_id) for charger in site.chargers)}
         for lane in lanes:
             intent = wanted.get(lane)
@@ -138,7 +154,7 @@ class Desk:
                 state.held = state.held or hold_ms > 0
                 state.not_before_ms = max(state.not_before_ms, now_ms + hold_ms if hold_ms else 0)
                 self._queue(lane, state, intent, site)
-        self._pump()
+        self._pump(wanted)
 
     def committed(self, lane: Lane) -> None:
         """The answer of this lane was committed (and its site is shown to `look_at` next)."""
@@ -181,6 +197,7 @@ class Desk:
         now_ms = self._clock.now_ms()
         wait_ms = at_ms - now_ms
         rank = rank_of(intent, site, now_ms, self._rules)
+        state.kind, state.since_ms = debt_of(intent, site)
         if wait_ms > 0:
             state.rank = rank
             if state.wakes_at_ms != at_ms:
@@ -213,7 +230,8 @@ class Desk:
             self._queue(lane, state, intent, site)
         self._pump()
 
-    def _pump(self) -> None:
+    def _pump(self, known: Mapping[Lane, Intent] = NOTHING_KNOWN) -> None:
+        """Make the calls that there is leave for. `known`: intents that were derived this moment."""
         now = self._clock.monotonic()
         while self._open and self._ready:
             wait = self._governor.wait_seconds(now)
@@ -227,15 +245,8 @@ class Desk:
             if state.task in self._parked:
                 state.order = 0
                 continue
-            site = self._sites(state.task, lane[0])
-            intent = self._now_owed(lane, site)
+            intent = known.get(lane) or self._derived(lane, state, rank)
             if intent is None:
-                del self._lanes[lane]
-                continue
-            rank_now = rank_of(intent, site, self._clock.now_ms(), self._rules)
-            if rank_now[0] > rank[0]:
-                # What it was queued for is over, a boost perhaps: it has its place among those that it is like now.
-                self._push(lane, state, rank_now)
                 continue
             state.order = 0
             is_retry = state.tries > 0
@@ -243,11 +254,27 @@ class Desk:
             if wait > 0:
                 # Others may wait for the same bit of budget; not all of them shall wake for it at once.
                 state.not_before_ms = self._clock.now_ms() + math.ceil((wait + self._uniform(0, 1)) * 1000)
-                self._queue(lane, state, intent, site)
+                self._queue(lane, state, intent, self._sites(state.task, lane[0]))
                 continue
+            if is_retry:
+                self._metrics.retries.inc()
             leave = self._governor.begin(now, is_retry=is_retry)
             state.call = asyncio.get_running_loop().create_task(self._caller.perform(intent))
             state.call.add_done_callback(functools.partial(self._ended, lane, state, leave))
+
+    def _derived(self, lane: Lane, state: LaneState, rank: Rank) -> Intent | None:
+        """What the lane that was queued with `rank` owes now; None when its turn is over, or comes later."""
+        site = self._sites(state.task, lane[0])
+        intent = self._now_owed(lane, site)
+        if intent is None:
+            del self._lanes[lane]
+            return None
+        rank_now = rank_of(intent, site, self._clock.now_ms(), self._rules)
+        if rank_now[0] > rank[0]:
+            # What it was queued for is over, a boost perhaps: it has its place among those that it is like now.
+            self._push(lane, state, rank_now)
+            return None
+        return intent
 
     def _show(self, metrics: Metrics) -> None:
         """Figures for whoever reads the metrics, looked up when they are read and not before."""
@@ -256,6 +283,7 @@ class Desk:
         metrics.calls_limit.set_function(lambda: self._governor.limit)
         for state in BreakerState:
             metrics.breaker.labels(state.value).set_function(functools.partial(self._breaker_is, state))
+        metrics.before_reading(lambda: show_owed(self.owing(), metrics, self._clock.now_ms()))
 
     def _breaker_is(self, state: BreakerState) -> float:
         return float(self.breaker is state)
@@ -312,6 +340,8 @@ class Desk:
             self._let_go(lane, state)
             self.look_at(state.task, self._sites(state.task, lane[0]))
         else:
+            if isinstance(answer, Offboarded | Removed):
+                self._metrics.withdrawal_seconds.observe(max(self._clock.now_ms() - state.since_ms, 0) / 1000)
             state.answered = True
             self._report(state.task, lane, answer)
 

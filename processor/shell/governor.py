@@ -16,8 +16,9 @@ can be tested without any.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 BAD_IN_A_ROW = 10
 OPEN_FIRST_SECONDS = 1.0
@@ -52,8 +53,7 @@ class BreakerState(StrEnum):
     PROBING = "probing"
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Struct, frozen=True):
     """The leave to make one call, until it ends."""
 
     began_at: float

@@ -11,7 +11,7 @@ the internal topic.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 from msgspec import DecodeError, Meta, Struct
@@ -31,7 +31,7 @@ from processor.core.events import (
 )
 from processor.shell.breadcrumb import Breadcrumb
 from processor.shell.partition import task_of
-from processor.shell.records import Headers, Produce, Record
+from processor.shell.records import Headers, Produce, Record, size_of
 from processor.shell.topics import TopicNames
 from processor.wire.avro import Codec
 from processor.wire.inputs import InputLimits, RejectCode, Rejected, read_input
@@ -46,16 +46,19 @@ HOP_PARTITION = "reroute-partition"
 HOP_OFFSET = "reroute-offset"
 HOP_FIRST_READ_MS = "reroute-first-read-ms"
 HOP_KEY = "reroute-key"
+RECORD_BYTES_MAX = 512 * 1024
+"""With its key and its headers. A larger one is not read: what we write of it must stay below what brokers take."""
 DEAD_LETTER_BYTES_MAX = 900 * 1024
 """Below what brokers take by default. A larger record could never be written, and would be tried for ever."""
 DEAD_LETTER_CUT_BYTES = 64 * 1024
 ORDER_BYTES_MAX = 4096
 _INT64_MAX = (1 << 63) - 1
+_DIGITS_MAX = 18
+"""A longer number is none of ours, and may not fit into what we write."""
 Order = Erase | StillListed
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """A record as it was read. `task` is None when no site could be read: then it is settled where it is."""
 
     source: Source
@@ -125,6 +128,13 @@ class Intake:
         """Whether partition p of the topic is an input of task p."""
         return topic == self._names.reroute or topic in self._colocated
 
+    def kind_of(self, record: Record) -> Input | None:
+        """What the record is read as; None for an order, and for what names no kind."""
+        if record.topic != self._names.reroute:
+            return self._kinds.get(record.topic)
+        hop = {name: _text(value) for name, value in record.headers if name in {HOP_KIND, HOP_TOPIC}}
+        return self._kind_after_hop(hop.get(HOP_KIND), hop.get(HOP_TOPIC) or record.topic)
+
     def read(self, record: Record, now_ms: int) -> Arrival:
         """Step 3: what the record says, whose it is, and when it was first read."""
         if not self.crumb.mark(record):
@@ -133,7 +143,9 @@ class Intake:
             return self._after_hop(record, now_ms)
         first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
         source = Source(record.topic, record.partition, record.offset)
-        said = read_input(self._kinds[record.topic], record.value, source, first_read_ms, self._codec, self._limits)
+        said = _too_large(record) or read_input(
+            self._kinds[record.topic], record.value, source, first_read_ms, self._codec, self._limits
+        )
         task = None if said.site_id is None else task_of(said.site_id, self._tasks)
         is_here = task is None or (task == record.partition and record.topic in self._colocated)
         return Arrival(source, first_read_ms, record.key, record.headers, said, task, is_here)
@@ -165,14 +177,16 @@ class Intake:
     def _said_after_hop(
         self, kind: str | None, value: bytes | None, source: Source, first_read_ms: int
     ) -> PlugIn | UserBoost | ConsentWithdrawn | Rejected:
-        """A hop of an earlier release names no kind: its first topic's name tells, while no topic is renamed."""
-        if kind is None:
-            known = self._kinds.get(source.topic, Input.PLUG_IN)
-        elif kind in Input.__members__:
-            known = Input(kind)
-        else:
+        known = self._kind_after_hop(kind, source.topic)
+        if known is None:
             return Rejected(RejectCode.SCHEMA, f"the header {HOP_KIND} names no kind of record that is known here")
         return read_input(known, value, source, first_read_ms, self._codec, self._limits)
+
+    def _kind_after_hop(self, kind: str | None, first_topic: str) -> Input | None:
+        """A hop of an earlier release names no kind: its first topic's name tells, while no topic is renamed."""
+        if kind is None:
+            return self._kinds.get(first_topic, Input.PLUG_IN)
+        return Input(kind) if kind in Input.__members__ else None
 
     def _order(self, record: Record, now_ms: int, kind: str) -> Arrival:
         """It had no place before this one. Its headers stay as they are, or a replay would not be an order again."""
@@ -221,7 +235,7 @@ class Intake:
             ("dlt-processor-version", __version__.encode()),
         ]
         key, value = arrival.key or b"", record.value or b""
-        size = len(key) + len(value) + sum(len(name) + len(text or "") for name, text in arrival.headers)
+        size = size_of(key, value, arrival.headers)
         if size <= DEAD_LETTER_BYTES_MAX:
             headers = [*arrival.headers, *headers]
             return Produce(self._names.dead_letter, arrival.key, record.value, headers)
@@ -287,6 +301,14 @@ def read_order(
     return Erase(said.event_id, said.occurred_at_ms, source, said.site_id)
 
 
+def _too_large(record: Record) -> Rejected | None:
+    size = record.size_bytes
+    if size <= RECORD_BYTES_MAX:
+        return None
+    sentence = f"the record has {size} bytes with its key and headers, more than {RECORD_BYTES_MAX}"
+    return Rejected(RejectCode.OVERSIZE, sentence)
+
+
 def _not_ours(headers: Headers) -> Headers:
     return [header for header in headers if not header[0].startswith(HOP_PREFIX)]
 
@@ -297,4 +319,4 @@ def _text(value: str | bytes | None) -> str | None:
 
 def _number(value: str | bytes | None, otherwise: int) -> int:
     text = _text(value)
-    return int(text) if text and text.isdecimal() else otherwise
+    return int(text) if text and text.isdecimal() and len(text) <= _DIGITS_MAX else otherwise

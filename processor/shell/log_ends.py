@@ -19,6 +19,7 @@ from processor.shell.records import KafkaRefused, Partition
 FIRST_SECONDS = 30.0
 """Longer than brokers need to find that one of them is gone, and to choose new leaders."""
 STILL_SECONDS = 0.5
+STABLE_SECONDS = 1.0
 TRY_SECONDS = 2.0
 REST_SECONDS = 0.05
 EARLIEST, LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -69,6 +70,11 @@ class LogEnds:
             found |= {p[1]: end for p, end in ends.items() if stable.get(p) == end}
             if len(found) < len(tasks):
                 Event().wait(REST_SECONDS / 5)
+        return found
+
+    def stable(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The last stable offset of those that are told within a second; what lies above it nobody may read yet."""
+        found, _ = list_ends(self._admin, partitions, LATEST, STABLE_SECONDS)
         return found
 
 

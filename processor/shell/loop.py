@@ -9,16 +9,18 @@ never happen inside a round, so nothing that Axle does can hold a driver's wish 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import TypeVar
 
 import structlog
 
 from processor.core.events import Answer
-from processor.core.outputs import Alarm, ModifiedSchedule, Outcome
+from processor.core.outputs import Alarm, ModifiedSchedule, Outcome, Status
 from processor.core.rules import Rules
 from processor.shell.clock import Clock
 from processor.shell.consumer import PollThread
 from processor.shell.desk import Desk, Lane
+from processor.shell.gate import Gate
 from processor.shell.intake import Intake
 from processor.shell.metrics import Metrics
 from processor.shell.outbox import Outbox
@@ -64,6 +66,11 @@ class Loop:
         self._outbox = outbox
         self._transactions = transactions
         self._metrics = metrics
+        # By label: the library looks for a place in its metrics at some cost.
+        self._consumed = cache(metrics.events_consumed.labels)
+        self._published_after = cache(metrics.publish_seconds.labels)
+        self._published = cache(metrics.schedules_published.labels)
+        self._outcomes = cache(metrics.outcomes.labels)
         self._watch = watch
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -74,12 +81,13 @@ class Loop:
         self._stopping = False
         self._losses = 0
         self._records_max = ROUND_RECORDS_MAX
+        metrics.before_reading(self._show)
         self.turns = 0
         """Turns so far, for the liveness check."""
 
-    def attach(self, poll: PollThread, tasks: Tasks, desk: Desk) -> None:
-        """Who else is there: the three that are built with this loop as their listener."""
-        self._poll, self._tasks, self._desk = poll, tasks, desk
+    def attach(self, poll: PollThread, tasks: Tasks, desk: Desk, gate: Gate | None = None) -> None:
+        """Who else is there: those that are built with this loop as their listener. No `gate` is an open one."""
+        self._poll, self._tasks, self._desk, self._gate = poll, tasks, desk, gate
 
     def on_assigned(self, partitions: list[Partition]) -> None:
         """Poll thread: partitions came."""
@@ -184,11 +192,12 @@ class Loop:
             return True
         finally:
             for part in parts:
-                self._poll.settled(len(part.records), sum(len(record.value or b"") for record in part.records))
+                self._poll.settled(len(part.records), sum(record.size_bytes for record in part.records))
         self._losses = 0
-        self._size_next_round(self._clock.monotonic() - began)
+        took = self._clock.monotonic() - began
+        self._size_next_round(took)
         for index in sorted(committed):
-            self._settle(parts[index], round_.now_ms)
+            self._settle(parts[index], round_.now_ms, is_fresh=took < SLOW_ROUND_SECONDS)
         self._intake.crumb.settled(record for index in committed for record in parts[index].records)
         self._put_back(answers, parts, committed)
         return bool(self._inbox or self._answers)
@@ -210,11 +219,12 @@ class Loop:
         records_max = self._intake.crumb.round_max or self._records_max
         while self._inbox and len(records) < records_max and size < ROUND_BYTES_MAX:
             record = self._inbox.popleft()
-            (records if record.lease.is_open else left).append(record)
-            size += len(record.value or b"")
+            is_taken = record.lease.is_open and (self._gate is None or self._gate.admits(record))
+            (records if is_taken else left).append(record)
+            size += record.size_bytes
         left += round_.take_records(records)
         for record in left:
-            self._poll.settled(1, len(record.value or b""))
+            self._poll.settled(1, record.size_bytes)
         if records:
             self._metrics.round_records.observe(len(records))
 
@@ -230,15 +240,20 @@ class Loop:
         left = [answer for answer in answers if answer[0] not in settled and self._tasks.keeps(answer[0])]
         self._answers.extendleft(reversed(left))
 
-    def _settle(self, part: Part, now_ms: int) -> None:
-        """Step 9: a part is committed. Now, and only now, everybody may know."""
+    def _settle(self, part: Part, now_ms: int, *, is_fresh: bool) -> None:
+        """Step 9: a part is committed. Now, and only now, everybody may know.
+
+        `is_fresh`: so little time has passed since `now_ms` that what was owed then is what is owed now.
+        """
         if part.task is not None:
             self._store.merge(part.task, part.sites, part.changed, now_ms)
             self._tasks.advance(part.task, part.offsets)
             for lane in part.answered:
                 self._desk.committed(lane)  # type: ignore[arg-type]
             for site in part.sites.values():
-                self._desk.look_at(part.task, site)
+                self._desk.look_at(part.task, site, calls=part.owed.get(site.site_id) if is_fresh else None)
+        else:
+            self._tasks.advance_foreign(part.offsets)
         self._count(part)
         self._watch(part)
 
@@ -246,21 +261,36 @@ class Loop:
         metrics, now_ms = self._metrics, self._clock.now_ms()
         metrics.last_progress.set(now_ms / 1000)
         for record in part.records:
-            metrics.events_consumed.labels(record.topic).inc()
+            self._consumed(record.topic).inc()
             if record.appended_ms is not None:
-                metrics.publish_seconds.labels(record.topic).observe(max(now_ms - record.appended_ms, 0) / 1000)
+                self._published_after(record.topic).observe(max(now_ms - record.appended_ms, 0) / 1000)
         if part.hops:
             metrics.rerouted.inc(part.hops)
         for reason in part.rejected:
             metrics.dead_letters.labels(reason).inc()
         for output in part.said:
             if isinstance(output, ModifiedSchedule):
-                metrics.schedules_published.labels(output.status.value).inc()
+                self._published(output.status).inc()
+                if output.status in {Status.MODIFIED, Status.UNCHANGED}:
+                    self._count_answer(output, now_ms)
             elif isinstance(output, Outcome):
-                metrics.outcomes.labels(output.result.value).inc()
+                self._outcomes(output.result).inc()
             elif isinstance(output, Alarm):
                 metrics.alarms.labels(output.kind.value).inc()
                 log.error("somebody should look at this", alarm=output.kind.value, detail=output.detail)
+
+    def _show(self) -> None:
+        """Figures that are looked up when somebody reads the metrics."""
+        metrics, store = self._metrics, self._store
+        metrics.inbox_records.set(len(self._inbox))
+        metrics.sites.set(sum(store.site_count(task) for task in store.tasks))
+        metrics.withdrawn_sites.set(store.census.withdrawn_sites)
+        metrics.paused_sites.set(store.census.paused_sites(self._clock.now_ms()))
+
+    def _count_answer(self, output: ModifiedSchedule, now_ms: int) -> None:
+        self._metrics.answer_seconds.observe(max(now_ms - output.caused_by.occurred_at_ms, 0) / 1000)
+        for start, end in output.pauses:
+            self._metrics.pause_seconds.observe((end - start) / 1000)
 
     async def _start_over(self, lost: TransactionLost) -> None:
         """The outcome of a transaction is unknown: a new producer, and every task restored from what Kafka holds."""

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from processor.core.intents import owed
 from processor.core.outputs import Alarm, EnrolmentStatus, Erased, ModifiedSchedule, Outcome, Output
 from processor.core.rules import Rules
-from processor.core.schedule import end_ms
 from processor.core.site import Site, due_at_ms, is_erased, withdrawn
+from processor.shell.census import paused_until_ms
 from processor.shell.records import Headers, Partition, Produce
 from processor.shell.topics import TopicNames
 from processor.wire.avro import Codec
@@ -70,16 +70,18 @@ class Outbox:
             return Produce(self._names.enrolment_status, output.site_id.encode(), value, ce_headers)
         return Produce(self._names.outcomes, _outcome_key(output), value, ce_headers)
 
-    def states(self, task: int, site: Site, now_ms: int, previous: bytes | None) -> list[Produce]:
+    def states(self, task: int, site: Site, now_ms: int, previous: bytes | None, *, owes: bool) -> list[Produce]:
         """What the changelog gets of a site that changed: its state, in place of the `previous` one.
+
+        `owes`: whether it owes a call to Axle.
 
         Of an erased site its own key loses the state. The withdrawal that is left goes under a keyed hash of the
         site's id, so a replay of its old events finds it. Nothing of the previous state is kept then.
         """
         if not is_erased(site):
-            return [self.state(task, site, now_ms, previous)]
+            return [self._state(site.site_id, task, site, now_ms, previous, owes=owes)]
         key = erased_key(site.site_id, self._rules.secret)
-        left = self._state(key, task, replace(site, site_id=key.removeprefix(ERASED_PREFIX)), now_ms, None)
+        left = self._state(key, task, replace(site, site_id=key.removeprefix(ERASED_PREFIX)), now_ms, None, owes=False)
         return [Produce(self._names.state, site.site_id.encode(), None, [], task), left]
 
     def state(self, task: int, site: Site, now_ms: int, previous: bytes | None = None) -> Produce:
@@ -87,15 +89,16 @@ class Outbox:
 
         What a newer program wrote into the `previous` one stays in it; see `encode_site`.
         """
-        return self._state(site.site_id, task, site, now_ms, previous)
+        owes = bool(owed(site, now_ms, self._rules))
+        return self._state(site.site_id, task, site, now_ms, previous, owes=owes)
 
-    def _state(self, key: str, task: int, site: Site, now_ms: int, previous: bytes | None) -> Produce:
+    def _state(self, key: str, task: int, site: Site, now_ms: int, previous: bytes | None, *, owes: bool) -> Produce:
         marks: Headers = [
             *state_headers(
                 due_at_ms=due_at_ms(site, now_ms, self._rules),
-                owes=bool(owed(site, now_ms, self._rules)),
+                owes=owes,
                 withdrawn_since_ms=site.withdrawal.at_ms if site.withdrawal and withdrawn(site) else None,
-                paused_until_ms=_paused_until_ms(site),
+                paused_until_ms=paused_until_ms(site),
             )
         ]
         value = encode_site(site, self._write_version, previous)
@@ -113,8 +116,3 @@ def _outcome_key(outcome: Outcome) -> bytes:
         return outcome.site_id.encode()
     source = outcome.source
     return f"{source.topic}-{source.partition}-{source.offset}".encode()
-
-
-def _paused_until_ms(site: Site) -> int | None:
-    ends = [end for charger in site.chargers if (end := end_ms(charger.pauses)) is not None]
-    return max(ends, default=None)

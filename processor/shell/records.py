@@ -8,6 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
+from processor.core.intents import Intent
 from processor.core.outputs import Output
 from processor.core.site import Site
 from processor.shell.leases import Lease
@@ -15,12 +18,13 @@ from processor.shell.leases import Lease
 Headers = list[tuple[str, str | bytes | None]]
 Partition = tuple[str, int]
 """Topic and partition number."""
+HEADER_BYTES = 8
+"""What a header takes on the wire beside its name and value, at the most."""
 HOPPED = "hopped"
 """Goes with the offset of an input whose records were only sent on to their tasks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One record as read. `appended_ms` is the broker's time where the topic has it, else None."""
 
     topic: str
@@ -32,15 +36,27 @@ class Record:
     appended_ms: int | None
     lease: Lease
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on the wire, and in memory: see `size_of`."""
+        return size_of(self.key, self.value, self.headers)
 
-@dataclass(frozen=True, slots=True)
-class Produce:
+
+def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """How many bytes a record takes, rather too many than too few; a value may be small and its headers huge."""
+    size = len(key or b"") + len(value or b"")
+    for name, text in headers:
+        size += HEADER_BYTES + len(name.encode()) + len(text or b"")
+    return size
+
+
+class Produce(Struct, frozen=True):
     """One record to write. Without a partition the key decides (murmur2, as Java clients do)."""
 
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Headers = field(default_factory=list)
+    headers: Headers = []
     partition: int | None = None
 
 
@@ -60,6 +76,8 @@ class Part:
     """Sites that were looked at, as they are after the round."""
     changed: dict[str, bytes] = field(default_factory=dict)
     """Encoded states of those that changed; empty bytes for one that was forgotten."""
+    owed: dict[str, tuple[Intent, ...]] = field(default_factory=dict)
+    """Calls to Axle that those owe which changed, as of the round's time."""
     answered: list[object] = field(default_factory=list)
     """Lanes whose answer this part settles."""
     records: list[Record] = field(default_factory=list)

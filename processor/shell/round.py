@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from processor.core.decide import decide
 from processor.core.events import Answer, Due, Event
+from processor.core.intents import owed
 from processor.core.outputs import Alarm, AlarmKind, Outcome, Result
 from processor.core.rules import Rules
 from processor.core.site import Site
@@ -111,7 +112,9 @@ class Round:
 
     def _write(self, part: Part, task: int, site: Site) -> None:
         """The changelog's records of a site that changed. Among the part's states empty bytes say: none any more."""
-        for state in self._outbox.states(task, site, self.now_ms, self._store.written(task, site.site_id)):
+        calls = part.owed[site.site_id] = owed(site, self.now_ms, self._rules)
+        previous = self._store.written(task, site.site_id)
+        for state in self._outbox.states(task, site, self.now_ms, previous, owes=bool(calls)):
             part.produces.append(state)
             part.changed[(state.key or b"").decode()] = state.value or b""
 

@@ -23,10 +23,13 @@ from processor.shell.clock import Clock, SystemClock
 from processor.shell.consumer import PollThread
 from processor.shell.contract import Ground, check_checkpoint, check_cluster, explained
 from processor.shell.desk import Desk
+from processor.shell.gate import Gate
 from processor.shell.governor import Governor
 from processor.shell.http import Check, HttpServer
 from processor.shell.intake import Intake
 from processor.shell.kafka_log import librdkafka_logger
+from processor.shell.known_schemas import KnownSchemas, known_schemas
+from processor.shell.lag import Lags
 from processor.shell.leases import Leases
 from processor.shell.listing import Aside
 from processor.shell.log_ends import LogEnds
@@ -39,6 +42,7 @@ from processor.shell.reconciler import Reconciler
 from processor.shell.records import KafkaRefused, Part, TransactionLost
 from processor.shell.restore import Restorer
 from processor.shell.schema_files import schema_texts
+from processor.shell.schema_registry import RegistryAccount
 from processor.shell.store import Store
 from processor.shell.tasks import Tasks
 from processor.shell.topics import TopicNames
@@ -79,6 +83,8 @@ class ServiceConfig:
     """Version of the states that are written; None: this program's own."""
     connection: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Further librdkafka settings: TLS, SASL. They hold passwords."""
+    registry: RegistryAccount | None = None
+    """The schema registry whose framing records have; None: Avro single-object encoding."""
 
     def __post_init__(self) -> None:
         if self.transaction_timeout_ms >= self.session_timeout_ms:
@@ -106,12 +112,15 @@ class Service:
     ) -> None:
         """`watch` is shown each committed part; `producer` writes, `reader` and `codec` read: tests hand in others.
 
-        Raises PortTaken, and what `contract.check_cluster` does.
+        Raises PortTaken, and what `known_schemas` and `contract.check_cluster` do.
         """
         self._config = config
-        self._codec = codec or Codec(schema_texts())
         self._clock = clock or SystemClock()
         self.metrics = Metrics()
+        self._schemas: KnownSchemas | None = None
+        if config.registry is not None:
+            self._schemas = known_schemas(config.registry, config.topics, self._clock, self.metrics)
+        self._codec = codec or (self._schemas.codec if self._schemas else Codec(schema_texts()))
         self.metrics.build_info.labels(__version__, libversion()[0]).set(1)
         member = config.instance_id or secrets.token_hex(8)
         connection: dict[str, Any] = {
@@ -192,8 +201,17 @@ class Service:
             self.loop.nudge,
             self.loop.on_failure,
         )
-        self.loop.attach(self._poll, self._tasks, self._desk)
+        self._gate = self._gate_before(intake)
+        self.loop.attach(self._poll, self._tasks, self._desk, self._gate)
         self._store = store
+        self._lags = Lags(ends.stable, self._tasks, clock, metrics)
+
+    def _gate_before(self, intake: Intake) -> Gate | None:
+        if self._schemas is None:
+            return None
+        gate = Gate(intake.kind_of, self._schemas, self._poll, self.loop.on_failure)
+        self.metrics.held_partitions.set_function(lambda: len(gate.held))
+        return gate
 
     def _choose(self, connection: Mapping[str, Any]) -> Choice:
         asked = self._config
@@ -270,17 +288,21 @@ class Service:
             opening = asyncio.get_running_loop().run_in_executor(self._transactions.thread, self._open_producer)
             self._poll.start()
             await opening
-            comparing = asyncio.get_running_loop().create_task(self._compare())
+            works = (self._compare(), self._ask_registry(), self._lags.run())
+            beside = [asyncio.get_running_loop().create_task(work) for work in works]
             try:
                 await self.loop.run()
             finally:
-                comparing.cancel()
+                for task in beside:
+                    task.cancel()
             await self.loop.drain()
         finally:
             await asyncio.to_thread(self._poll.stop, CONSUMER_STOP_SECONDS)
             await asyncio.get_running_loop().run_in_executor(self._transactions.thread, self._transactions.close)
             self._transactions.thread.shutdown(wait=False)
             await self._client.aclose()
+            if self._schemas is not None:
+                self._schemas.close()
             self._http.stop()
             self._crumb.close()
             await serving
@@ -289,6 +311,14 @@ class Service:
     async def _compare(self) -> None:
         if self._config.reconcile_seconds is not None:
             await self._reconciler.run(self._config.reconcile_seconds)
+
+    async def _ask_registry(self) -> None:
+        try:
+            if self._schemas is not None:
+                await self._schemas.run()
+        except Exception as error:
+            # Without it partitions would stand still for ever.
+            self.loop.on_failure(error)
 
     def stop(self) -> None:
         """Begin an orderly end; `run` returns when it is done."""
@@ -307,7 +337,7 @@ class Service:
         """Whether all tasks that are ours are restored and at work."""
         ready, restoring = self._tasks.ready, self._tasks.restoring
         has_joined = self._poll.has_joined
-        return [
+        checks = [
             Check("group", has_joined, "in the group" if has_joined else "not in the group yet"),
             Check(
                 "tasks",
@@ -315,6 +345,10 @@ class Service:
                 f"{len(ready)} at work, {len(restoring)} being restored",
             ),
         ]
+        if self._gate is not None:
+            trouble = self._gate.trouble
+            checks.append(Check("schema registry", trouble is None, trouble or "no partition waits for it in vain"))
+        return checks
 
     def status(self) -> dict[str, object]:
         """What the status page tells."""
@@ -322,8 +356,9 @@ class Service:
         restoring = self._tasks.restoring
         working = all(check.ok for check in self.ready_checks())
         sites = sum(self._store.site_count(task) for task in ready)
-        self.metrics.sites.set(sites)
         verdict = f"Working: {len(ready)} tasks, {sites} sites" if working else "Starting: tasks are being taken over"
+        if self._gate is not None and self._gate.trouble:
+            verdict = f"Waiting: {self._gate.trouble}"
         return {
             "verdict": verdict,
             "version": __version__,

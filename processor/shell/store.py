@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from processor.core.rules import Rules
 from processor.core.site import Site, due_at_ms
+from processor.shell.census import Census
 from processor.shell.records import RestoreFailed
 from processor.wire.state import ERASED_PREFIX, decode_site, erased_key
 
@@ -41,6 +42,7 @@ class Store:
         self._due: list[tuple[int, int, str]] = []
         self._due_of: dict[str, tuple[int, int, str]] = {}
         """By site, that of its wakes which counts; the heap also holds some that were moved or called off."""
+        self.census = Census()
         self._woken: dict[int, set[str]] = {}
         """By task: sites that `take_due` told, until what came of it is committed."""
 
@@ -61,6 +63,7 @@ class Store:
         """A task is not ours any more."""
         kept = self._tasks.pop(task, None)
         self._woken.pop(task, None)
+        self.census.drop(task)
         if kept is None:
             return
         # Not by its sites: there may be a million, and few of them are cached or due.
@@ -123,12 +126,14 @@ class Store:
         for key, encoded in changed.items():
             if not encoded:
                 self._forget(kept, key)
+                self.census.forget(task, key)
             elif key.startswith(ERASED_PREFIX):
                 kept.erased[key] = encoded
             else:
                 kept.sites[key] = encoded
         if task in self._woken:
             self._woken[task].difference_update(sites)
+        self.census.see(task, [sites[key] for key in changed if key in sites and key in kept.sites])
         for site_id, site in sites.items():
             if site_id not in kept.sites:
                 continue

@@ -71,6 +71,8 @@ class Tasks:
         self._on_failure = on_failure
         self._assigned: set[Partition] = set()
         self._positions: dict[int, dict[Partition, int]] = {}
+        self._fed: dict[Partition, int] = {}
+        """The next offset of each foreign input."""
         self._anchors: dict[int, Lease] = {}
         """The lease of the reroute partition that each task was taken over under; not one that came later."""
         self._parked: dict[int, int] = {}
@@ -122,6 +124,18 @@ class Tasks:
         for site_id in self._unclaimed.pop(task, ()):
             self._desk.look_at(task, self._store.get(task, site_id))
 
+    def advance_foreign(self, offsets: Mapping[Partition, int]) -> None:
+        """These offsets of foreign inputs are committed."""
+        self._fed.update(offsets)
+
+    @property
+    def settled(self) -> dict[Partition, int]:
+        """The next offset to settle of each partition that is being read."""
+        return {
+            **{partition: offset for partition, offset in self._fed.items() if partition in self._assigned},
+            **{partition: offset for task in self.ready for partition, offset in self._positions[task].items()},
+        }
+
     def take(self, partitions: Collection[Partition]) -> None:
         """Partitions became ours, all of a task's at once: take over the tasks, and feed the foreign ones."""
         taken = set(partitions)
@@ -152,6 +166,8 @@ class Tasks:
         """Partitions are not ours any more: forget all of their tasks but those in `ends`, which may come back."""
         gone = set(partitions)
         self._assigned -= gone
+        for partition in gone:
+            self._fed.pop(partition, None)
         for task in {number for topic, number in gone if topic == self._reroute_topic}:
             if task in ends and self._may_return(task, ends[task]):
                 self._parked[task] = ends[task]
@@ -236,6 +252,7 @@ class Tasks:
         self._compare(restored, offsets)
         due = {site: marks.due_at_ms for site, marks in restored.marks.items() if marks.due_at_ms is not None}
         self._store.take_over(task, restored.states, due)
+        self._store.census.take_over(task, restored.marks)
         if not await self._go_on(task, offsets, leases):
             return False
         self._take_up(task, restored)
@@ -346,6 +363,7 @@ class Tasks:
                     looked.beginnings[partition] = looked.lows[partition]
             starts = input_offsets(looked)
             self._compare(looked, starts)
+            self._fed.update(starts)
             if await asyncio.wrap_future(self._poll.begin(starts, leases)):
                 return True
         return False

@@ -7,7 +7,7 @@ is not on our list is never read on, because bytes of a schema that nobody vette
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, Literal, TypeVar, cast
 
@@ -28,6 +28,8 @@ from processor.core.outputs import (
     Status,
 )
 from processor.core.schedule import Schedule
+from processor.wire.avro_writer import writer_of
+from processor.wire.vetting import smallest_size, strict, without_logical_types
 
 VALUE_MAX_BYTES = 256 * 1024
 """A longer value is not looked at: Avro has no limits of its own."""
@@ -88,6 +90,8 @@ class _Schema:
     name: str
     header: bytes
     parsed: Any
+    strict: Any
+    """The same, for reading what was written with it."""
 
 
 class Codec:
@@ -109,6 +113,9 @@ class Codec:
             raise ValueError(f"No schema was handed in for {', '.join(sorted(missing))}: is the install complete?")
         others = [_schema(f"further schema {number}", text, framing) for number, text in enumerate(older, 1)]
         self._writers = {(schema.name, schema.header): schema for schema in (*others, *schemas)}
+        self._encoders = {
+            kind: (self._own[name].header, writer_of(self._own[name].parsed)) for kind, name in OUTPUT_RECORDS.items()
+        }
 
     def decode(self, kind: Input, value: bytes) -> Fields:
         """The fields of an input record. Raises Undecodable, whatever the bytes are."""
@@ -129,7 +136,8 @@ class Codec:
     def encode(self, record: Record) -> bytes:
         """A record to publish, as bytes."""
         kind = type(record)
-        return self._write(OUTPUT_RECORDS[kind], _TO_FIELDS[kind](record))
+        header, write = self._encoders[kind]
+        return header + write(_TO_FIELDS[kind](record))
 
     def encode_input(self, event: PlugIn | UserBoost | ConsentWithdrawn) -> bytes:
         """An input record as a platform would send it (without its `source`): for producers, the demo and tests."""
@@ -156,13 +164,13 @@ class Codec:
         header = value[: self._header_size]
         writer = self._writers.get((name, header))
         if writer is None:
-            raise self._unknown_header(name, header)
+            writer = self._unlisted(name, value)
         own = self._own[name]
         payload = BytesIO(value)
-        payload.seek(self._header_size)
+        payload.seek(len(writer.header))
         # fastavro raises nearly every class there is on hostile bytes, MemoryError and RecursionError included.
         try:
-            fields = schemaless_reader(payload, writer.parsed, None if writer is own else own.parsed)
+            fields = schemaless_reader(payload, writer.strict, None if writer.parsed is own.parsed else own.parsed)
         except Exception as error:
             reason = f"the bytes do not follow the schema of {name} ({type(error).__name__})"
             raise Undecodable("decode", reason) from None
@@ -171,65 +179,33 @@ class Codec:
             raise Undecodable("trailing_bytes", f"the value goes on for {left} bytes after the end of its {name}")
         return cast("Fields", fields)
 
-    def _unknown_header(self, name: str, header: bytes) -> Undecodable:
-        framing = self._framing
+    def _list(self, name: str, label: str, text: str, header: bytes) -> None:
+        """Read records of that name with another schema, too, where they begin so. Raises ValueError."""
+        self._writers[name, header] = replace(_schema(label, text, self._framing), header=header)
+
+    def _unlisted(self, name: str, value: bytes) -> _Schema:
+        """The writer's schema of a value that begins as none on the list does. Raises Undecodable."""
+        framing, header = self._framing, value[: self._header_size]
         if len(header) < self._header_size or not header.startswith(framing.magic):
             registry = header.startswith(b"\x00") and not framing.magic.startswith(b"\x00")
-            hint = "; it looks like a schema registry's framing, which is not read here" if registry else ""
-            return Undecodable("framing", f"the value does not begin as {framing.name} does{hint}")
+            hint = "; it looks like a schema registry's framing: is schema_registry.url set?" if registry else ""
+            raise Undecodable("framing", f"the value does not begin as {framing.name} does{hint}")
         others = sorted(other for other, known in self._writers if known == header)
         if others:
-            return Undecodable("schema", f"the value is a {others[0]}, but this topic carries {name}")
+            raise Undecodable("schema", f"the value is a {others[0]}, but this topic carries {name}")
         schema_id = header[len(framing.magic) :].hex()
-        return Undecodable("schema", f"the value was written with schema {schema_id}, which is no known form of {name}")
+        raise Undecodable("schema", f"the value was written with schema {schema_id}, which is no known form of {name}")
 
 
 def _schema(label: str, text: str, framing: Framing) -> _Schema:
     try:
-        parsed: Any = parse_schema(_without_logical_types(orjson.loads(text)))
-        _smallest_size(parsed, {})
+        parsed: Any = parse_schema(without_logical_types(orjson.loads(text)))
+        smallest_size(parsed, {})
         name = parsed["name"]
     except Exception as error:
         raise ValueError(f"{label} is no Avro schema that can be used: {error}") from error
     header = framing.magic + framing.id_of(text)
-    return _Schema(name, header, parsed)
-
-
-def _without_logical_types(schema: Any) -> Any:
-    """Instants stay integers: turning them into datetimes and back costs more than all the rest of a record."""
-    if isinstance(schema, dict):
-        return {key: _without_logical_types(part) for key, part in schema.items() if key != "logicalType"}
-    if isinstance(schema, list):
-        return [_without_logical_types(part) for part in schema]
-    return schema
-
-
-def _smallest_size(schema: Any, sizes: dict[str, int | None]) -> int:
-    """The fewest bytes that a value of a parsed schema takes. `sizes`: of named types, None while one is open.
-
-    Raises ValueError for the two kinds of schema with which a few bytes exhaust fastavro: one that contains itself
-    (the stack), and arrays of items without bytes (memory).
-    """
-    if isinstance(schema, list):
-        return 1 + min(_smallest_size(branch, sizes) for branch in schema)
-    if isinstance(schema, str):
-        size = sizes.get(schema, 0 if schema == "null" else 1)
-        if size is None:
-            raise ValueError(f"{schema} contains itself")
-        return size
-    kind = schema["type"]
-    if kind in ("array", "map"):
-        item_size = _smallest_size(schema["items" if kind == "array" else "values"], sizes)
-        if kind == "array" and item_size == 0:
-            raise ValueError("an array has items without bytes")
-        return 1
-    if kind != "record":
-        return cast("int", schema["size"]) if kind == "fixed" else _smallest_size(kind, sizes)
-    name = schema["name"]
-    sizes[name] = None
-    size = sum(_smallest_size(field["type"], sizes) for field in schema["fields"])
-    sizes[name] = size
-    return size
+    return _Schema(name, header, parsed, strict(parsed))
 
 
 def _blocks(schedule: Schedule) -> list[Fields]:

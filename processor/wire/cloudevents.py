@@ -49,8 +49,8 @@ def _headers(kind: Header, event_id: str, source: str, at_ms: int, subject: str 
         _VERSION,
         kind,
         ("ce_id", event_id.encode()),
-        ("ce_source", source.encode()),
-        ("ce_time", _rfc3339(at_ms)),
+        _source(source),
+        _time(at_ms),
         _CONTENT_TYPE,
     ]
     if subject:
@@ -58,15 +58,16 @@ def _headers(kind: Header, event_id: str, source: str, at_ms: int, subject: str 
     return made
 
 
-def _rfc3339(at_ms: int) -> bytes:
+@lru_cache(maxsize=4)
+def _source(source: str) -> Header:
+    return ("ce_source", source.encode())
+
+
+@lru_cache(maxsize=64)
+def _time(at_ms: int) -> Header:
+    # Records of one round share their time, and a date costs more to write than all other headers together.
     seconds, millis = divmod(at_ms, 1000)
-    return f"{_whole_second(seconds)}.{millis:03d}Z".encode()
-
-
-@lru_cache(maxsize=16)
-def _whole_second(seconds: int) -> str:
-    # Records of one round share their second, and a date costs more to write than all other headers together.
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+    return ("ce_time", f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{millis:03d}Z".encode())
 
 
 def _digest(record: EnrolmentStatus) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-PARTS = ("kills", "zombies", "storm", "end_txn", "foreign", "brokers", "bad_axle")
+PARTS = ("kills", "zombies", "storm", "end_txn", "foreign", "brokers", "bad_axle", "fuzz")
 SUMMED = ("lost", "duplicates", "order_violations")
 """Figures that more than one part has: the report's is their sum."""
 HEADLINE = (
@@ -33,6 +33,8 @@ HEADLINE = (
     "foreign_open_transactions",
     "completed_short",
     "faults",
+    "refused",
+    "dead_letters",
 )
 Figures = Mapping[str, Any]
 _CLEAN = (*SUMMED, "axle_differs", "unasked_exits", "torn", "completed_short", "worked_on_by_two", "shortfalls")
@@ -45,6 +47,7 @@ _LEAST: Mapping[str, tuple[tuple[str, int, int], ...]] = {
     "brokers": (("broker_kills", 10, 1),),
     "foreign": (("foreign_open_transactions", 50, 1),),
     "bad_axle": (("faults", 10, 3),),
+    "fuzz": (("dead_letters", 10_000, 1_000),),
 }
 """By part: a figure, how much it must be at least in the long form, and in the short one."""
 _EACH_STEP = (10, 1)

@@ -50,6 +50,8 @@ _SAMPLE_SECONDS = 0.5
 _LOOKS = 10
 """So often the memory is looked at in that time."""
 _LAST_SAMPLES = 10
+_TELLING = frozenset({404, 409})
+"""These say by their status alone what has become of a call before, whatever was done to their body."""
 _CHANGING = frozenset({"schedule", "onboard", "offboard", "unenrol"})
 """Calls that nobody has to make twice, unless one fails. One that is only slow is not seen to fail in the log."""
 
@@ -239,7 +241,7 @@ def _extra_calls(calls: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
         if call["endpoint"] not in _CHANGING:
             continue
         same = orjson.dumps([call["method"], call["path"], call["body"]])
-        failed = call["status"] is None or call["fault"] not in {None, "slow"}
+        failed = call["status"] not in _TELLING and (call["status"] is None or call["fault"] not in {None, "slow"})
         extra += failed and seen[same] > 0
         seen[same] += 1
     return seen.total(), extra

@@ -28,13 +28,6 @@ PLUG_IN, BOOST, MODIFIED = "ev.plug-in.v1", "ev.user-boost.v1", "ev.modified-sch
 _TESTS = count(1)
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[EmbeddedRegistry]:
-    """A real one, for all tests of this file."""
-    with EmbeddedRegistry() as started:
-        yield started
-
-
 @pytest.fixture
 def environ(registry: EmbeddedRegistry) -> dict[str, str]:
     """Of an operator whose topics, and so whose subjects, no other test has."""

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -22,13 +21,6 @@ registry.start()
 print(registry.pid, flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[EmbeddedRegistry]:
-    """One that runs."""
-    with EmbeddedRegistry() as started:
-        yield started
 
 
 def asked(url: str, body: object = None) -> object:

@@ -151,6 +151,12 @@ def wait_for_tasks(running: Running, tasks: int, seconds: float = 40.0) -> None:
     wait_until(took_over, seconds, f"{tasks} tasks at work")
 
 
+def page_of(running: Running) -> str:
+    """Where a processor's status page is."""
+    line = next(line for line in running.said().splitlines() if '"page"' in line)
+    return str(json.loads(line)["page"])
+
+
 def samples(exposition: str, name: str) -> dict[str, float]:
     """A metric's values in what `/metrics` answers, by their labels as they are written there."""
     lines = exposition.splitlines()

@@ -22,6 +22,7 @@ from tests.kafka.rig import (
     Running,
     Simulator,
     now_ms,
+    page_of,
     processor,
     processor_environ,
     read_all,
@@ -30,7 +31,6 @@ from tests.kafka.rig import (
     wait_until,
     withdrawal,
 )
-from tests.kafka.test_poison import page_of
 
 USER, PASSWORD, PRIVACY_KEY = "canary-user", "canary-password-ä/&", "canary-privacy-key-0123456789"
 POSTCODE, ADDRESS, EMAIL, NOTE = "CA7 9RY", "13 Canary Mews", "canary@home.example", "canary-note"

@@ -16,9 +16,11 @@ from processor.demo.axle import SimSettings
 from processor.demo.kafka import Broker
 from processor.shell.clock import SystemClock
 from processor.shell.topics import TopicNames
+from processor.wire.avro import SINGLE_OBJECT
+from processor.wire.registered import MAGIC
 from tests.broker import read_committed
 from tests.kafka.at_work import at_work
-from tests.kafka.rig import CODEC, NOWHERE, wait_until
+from tests.kafka.rig import NOWHERE, wait_until
 
 
 def _ms(text: str) -> int:
@@ -71,19 +73,27 @@ def _timed_by_our_clock(broker: Broker, topic: str) -> str:
 
 
 @pytest.mark.anyio
-async def test_the_guides_example_ends_as_the_guide_says(broker: Broker, topics: TopicNames) -> None:
-    """Its bodies are sent to the letter, and the charger is told its two blocks and the pause between them."""
+@pytest.mark.parametrize("framing", ["single-object", "registry"])
+async def test_the_guides_example_ends_as_the_guide_says(
+    broker: Broker, topics: TopicNames, framing: str, request: pytest.FixtureRequest
+) -> None:
+    """Its bodies are sent to the letter, and the charger is told its two blocks and the pause between them.
+
+    With a schema registry as without one.
+    """
+    registry = request.getfixturevalue("registry") if framing == "registry" else None
     topics = replace(topics, plug_in=await asyncio.to_thread(_timed_by_our_clock, broker, topics.plug_in))
     pause = ["2025-06-28T01:00:00+00:00", "2025-06-28T02:00:00+00:00"]
     settings = SimSettings(faults=[{"endpoint": "schedule", "answer": {"pauses": [pause]}}])
     enrolment = Enrolment("1234567890123", "SW1A 1AA", "10 Downing Street", CONSENT, CONSENT)
     event = PlugIn("guide-1", EVENING, NOWHERE, "home-1", "charger-001", NIGHT, 7.4, enrolment)
-    async with at_work(broker, topics, settings, ThatEvening()) as scene:
-        await scene.say(topics.plug_in, event.site_id, CODEC.encode_input(event))
+    async with at_work(broker, topics, settings, ThatEvening(), registry=registry) as scene:
+        codec = scene.codec
+        await scene.say(topics.plug_in, event.site_id, codec.encode_input(event))
         outcome = await scene.outcome_of(event.event_id)
         bodies = {str(call["endpoint"]): call["body"] for call in scene.axle.calls}
     messages = await asyncio.to_thread(read_committed, broker.bootstrap_servers, topics.modified_schedule, 2, 10)
-    first, final = [CODEC.decode_output(ModifiedSchedule, message.value() or b"") for message in messages]
+    first, final = [codec.decode_output(ModifiedSchedule, message.value() or b"") for message in messages]
 
     assert bodies["onboard"] == SITE_BODY
     assert bodies["schedule"] == SCHEDULE_BODY
@@ -92,3 +102,5 @@ async def test_the_guides_example_ends_as_the_guide_says(broker: Broker, topics:
     assert final.effective == ((NIGHT[0][0], PAUSE[0][0]), (PAUSE[0][1], NIGHT[0][1]))
     assert final.replaces == first.revision
     assert outcome.result is Result.MODIFIED
+    magic = MAGIC if registry else SINGLE_OBJECT.magic
+    assert all((message.value() or b"").startswith(magic) for message in messages)

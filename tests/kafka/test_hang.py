@@ -1,6 +1,8 @@
 """Axle hangs: drivers do not notice."""
 
+import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from itertools import cycle
 
@@ -12,8 +14,10 @@ from tests.broker import Record, produce, read_committed
 from tests.kafka.rig import (
     CODEC,
     Feed,
+    Running,
     Seen,
     boost,
+    page_of,
     plug_in,
     processor,
     processor_environ,
@@ -87,11 +91,14 @@ def test_drivers_are_served_in_milliseconds_while_axle_hangs(broker: Broker, top
             _act(bootstrap, topics, "healthy")  # a broker that has just started is slow for a few seconds
             axle.put_faults([{"endpoint": "*", "fault": "hang"}])
             _act(bootstrap, topics, "hung")
+            # A probe of the breaker's hangs as well, for the whole deadline.
+            wait_until(lambda: _breaker(running) in {"open", "probing"}, 30, "the page telling of the open breaker")
             produce(bootstrap, topics.plug_in, [(b"x", plug_in("x", "cx", "stranger", enrol=False), None)])
             produce(bootstrap, topics.consent_withdrawn, [(b"s-0", withdrawal("s-0", "leaves"), None)])
             wait_until(lambda: _settled(bootstrap, topics, "stranger"), 5, "a stranger's plug-in settled in the outage")
             wait_until(lambda: _is_free(bootstrap, topics, "c-0"), 5, "a withdrawn charger freed in the outage")
             axle.put_faults([])
+            wait_until(lambda: _breaker(running) == "closed", 60, "the page telling that the breaker has closed")
             everything = HOMES + 2 * ACTIONS + 2
             seen = Seen()
             for message in read_committed(bootstrap, topics.outcomes, everything, 60):
@@ -109,6 +116,12 @@ def test_drivers_are_served_in_milliseconds_while_axle_hangs(broker: Broker, top
     assert len(seen.outcomes) == everything
     assert all(len(outcomes) == 1 for outcomes in seen.outcomes.values())
     assert Result.FALLBACK not in results
+
+
+def _breaker(running: Running) -> str:
+    """What the status page tells of it."""
+    with urllib.request.urlopen(f"{page_of(running)}/status.json", timeout=5) as answer:  # noqa: S310 - our own loopback server
+        return str(json.load(answer)["axle"]["breaker"])
 
 
 def _settled(bootstrap: str, topics: TopicNames, event_id: str) -> bool:

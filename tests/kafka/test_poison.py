@@ -1,6 +1,5 @@
 """Poison: whatever a record holds, it ends as one dead letter with its reason, and harms no record around it."""
 
-import json
 import signal
 import struct
 import sys
@@ -20,6 +19,7 @@ from tests.kafka.rig import (
     Running,
     Seen,
     now_ms,
+    page_of,
     plug_in,
     processor,
     processor_environ,
@@ -53,12 +53,6 @@ CORPUS: dict[str, tuple[bytes, str]] = {
     "power that is no number": (GOOD.replace(struct.pack("<d", 7.4), struct.pack("<d", float("nan"))), "bad_power"),
     "a time in seconds": (plug_in("s-x", "c-x", "x-3", 1_763_800_020), "bad_time"),
 }
-
-
-def page_of(running: Running) -> str:
-    """Where the processor's status page is."""
-    line = next(line for line in running.said().splitlines() if '"page"' in line)
-    return str(json.loads(line)["page"])
 
 
 def headers_of(message: Message) -> dict[str, str]:

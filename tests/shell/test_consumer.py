@@ -313,7 +313,7 @@ def test_too_much_that_is_not_settled_stops_the_reading(
     while settled < count:
         wait_for(lambda: len(one.ears.records) > settled)  # noqa: B023 - used at once
         ready = len(one.ears.records)
-        size = sum(len(record.value or b"") for record in one.ears.records[settled:ready])
+        size = sum(record.size_bytes for record in one.ears.records[settled:ready])
         one.poll.settled(ready - settled, size)
         settled = ready
     assert [record.offset for record in one.ears.records] == list(range(count))

@@ -3,18 +3,20 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from processor.core.events import Erase, PlugIn, Source, StillListed, Unreadable
 from processor.shell.intake import (
     DEAD_LETTER_BYTES_MAX,
     ORDER_BYTES_MAX,
+    RECORD_BYTES_MAX,
     Intake,
     event_of,
     order_to_erase,
     order_to_look,
 )
 from processor.shell.partition import task_of
-from processor.shell.records import Produce, Record
+from processor.shell.records import Headers, Produce, Record, size_of
 from processor.wire.inputs import RejectCode, Rejected
 from tests.shell.parts import NAMES, NOW_MS, TASKS, boost, intake, plug_in, record, withdrawal
 
@@ -128,7 +130,7 @@ def test_a_hop_of_an_earlier_release_is_read_by_its_topic() -> None:
         _, landed = after_hop(intake(), first)
         headers = [header for header in landed.headers if header[0] != "reroute-kind"]
         assert len(headers) == len(landed.headers) - 1
-        assert intake().read(replace(landed, headers=headers), NOW_MS).said == intake().read(first, NOW_MS).said
+        assert intake().read(structs.replace(landed, headers=headers), NOW_MS).said == intake().read(first, NOW_MS).said
 
 
 def test_a_hop_of_a_kind_that_is_not_known_is_refused() -> None:
@@ -157,7 +159,7 @@ def test_an_orders_time_is_never_ahead(at_ms: int, counted_ms: int) -> None:
 
 def test_an_order_counts_from_our_clock_where_the_broker_keeps_no_time() -> None:
     """On a topic without append times the first reading is the latest that an order can be of."""
-    said = intake().read(replace(order(at_ms=NOW_MS + 60_000), appended_ms=None), NOW_MS).said
+    said = intake().read(structs.replace(order(at_ms=NOW_MS + 60_000), appended_ms=None), NOW_MS).said
     assert isinstance(said, Erase)
     assert said.occurred_at_ms == NOW_MS
 
@@ -183,7 +185,7 @@ def test_an_order_counts_from_our_clock_where_the_broker_keeps_no_time() -> None
 )
 def test_an_order_that_breaks_the_contract_is_refused(value: bytes | None, code: RejectCode) -> None:
     """Whatever the bytes are, it is a refused record with a dead letter that is an order again when it is replayed."""
-    part, bad = intake(), replace(order(), value=value)
+    part, bad = intake(), structs.replace(order(), value=value)
     arrival = part.read(bad, NOW_MS)
     assert isinstance(arrival.said, Rejected)
     assert (arrival.said.code, arrival.task, event_of(arrival)) == (code, HERE, None)
@@ -194,7 +196,7 @@ def test_an_order_that_breaks_the_contract_is_refused(value: bytes | None, code:
 
 def test_an_order_in_another_sites_partition_is_refused() -> None:
     """Its site's state is not there: what is written there for it would never be found."""
-    said = intake().read(replace(order(), partition=ELSEWHERE), NOW_MS).said
+    said = intake().read(structs.replace(order(), partition=ELSEWHERE), NOW_MS).said
     assert isinstance(said, Rejected)
     assert (said.code, said.event_id, said.site_id) == (RejectCode.BAD_ID, "order", "s-1")
 
@@ -206,7 +208,7 @@ def test_an_order_to_look_names_the_charger_and_when_it_left() -> None:
     assert arrival.said == StillListed("order", NOW_MS, source, "s-1", "c-1", 17)
     assert event_of(arrival) == arrival.said
     assert (arrival.task, arrival.is_here, arrival.source) == (HERE, True, source)
-    elsewhere = intake().read(replace(look(), partition=ELSEWHERE), NOW_MS).said
+    elsewhere = intake().read(structs.replace(look(), partition=ELSEWHERE), NOW_MS).said
     assert isinstance(elsewhere, Rejected)
     assert (elsewhere.code, elsewhere.site_id) == (RejectCode.BAD_ID, "s-1")
 
@@ -223,7 +225,7 @@ def test_an_order_to_look_names_the_charger_and_when_it_left() -> None:
 )
 def test_an_order_to_look_that_breaks_the_contract_is_refused(broken: bytes, code: RejectCode) -> None:
     """Without a charger or a time it is none, and ids are what they are everywhere."""
-    said = intake().read(replace(look(), value=broken), NOW_MS).said
+    said = intake().read(structs.replace(look(), value=broken), NOW_MS).said
     assert isinstance(said, Rejected)
     assert said.code is code
 
@@ -234,7 +236,7 @@ def test_an_order_comes_in_no_other_way() -> None:
     forged = [("reroute-kind", b"ERASE"), ("reroute-key", b"forged"), ("reroute-topic", b"other")]
     for value in (plug_in(), order().value):
         first = record(value, partition=ELSEWHERE, offset=41, key=None, headers=[*forged])
-        assert not isinstance(part.read(replace(first, partition=HERE), NOW_MS).said, Erase)
+        assert not isinstance(part.read(structs.replace(first, partition=HERE), NOW_MS).said, Erase)
     first = record(plug_in(), partition=ELSEWHERE, offset=41, key=None, headers=[*forged])
     hop, landed = after_hop(part, first)
     after = part.read(landed, NOW_MS)
@@ -245,7 +247,9 @@ def test_an_order_comes_in_no_other_way() -> None:
 
 def test_a_stray_record_in_the_reroute_topic_is_refused_not_fatal() -> None:
     """Whatever somebody else writes there is a refused record of that partition."""
-    for headers in ([], [("reroute-partition", b"x"), ("reroute-offset", b"-1"), ("reroute-topic", b"\xff")]):
+    strange = [("reroute-partition", b"x"), ("reroute-offset", b"-1"), ("reroute-topic", b"\xff")]
+    endless: Headers = [("reroute-partition", b"9" * 19), ("reroute-offset", b"9" * 5000)]
+    for headers in ([], strange, endless):
         arrival = intake().read(record(b"junk", NAMES.reroute, 2, 5, headers=[*headers]), NOW_MS)
         assert isinstance(arrival.said, Rejected)
         assert (arrival.source.partition, arrival.source.offset, arrival.task) == (2, 5, 2)
@@ -310,6 +314,27 @@ def test_what_no_broker_would_take_is_cut(where: str) -> None:
     assert (letter.value or b"") == (bad.value or b"")[: len(letter.value or b"")]
 
 
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [
+        (b"k", [("", None)] * (DEAD_LETTER_BYTES_MAX // 2)),
+        (b"k", [("\N{EURO SIGN}" * (DEAD_LETTER_BYTES_MAX // 2), b"")]),
+        (b"k", [("h", b"x" * RECORD_BYTES_MAX)]),
+        (b"k" * RECORD_BYTES_MAX, []),
+    ],
+    ids=["many small headers", "a long name", "a long header", "a long key"],
+)
+def test_a_good_value_in_a_huge_record_takes_no_hop(key: bytes, headers: Headers) -> None:
+    """It is refused where it is read: after a hop it could be too large for brokers, and be tried for ever."""
+    part = intake()
+    bad = record(plug_in(), partition=ELSEWHERE, key=key, headers=headers)
+    arrival = part.read(bad, NOW_MS)
+    assert isinstance(arrival.said, Rejected)
+    assert (arrival.said.code, arrival.is_here) == (RejectCode.OVERSIZE, True)
+    letter = part.dead_letter(bad, arrival, arrival.said)
+    assert size_of(letter.key, letter.value, letter.headers) < DEAD_LETTER_BYTES_MAX + 2048
+
+
 def test_a_wish_that_breaks_a_rule_reaches_the_core() -> None:
     """A refused action of a driver is told as one that could not be read; a refused withdrawal and junk are not."""
     part = intake()
@@ -319,3 +344,17 @@ def test_a_wish_that_breaks_a_rule_reaches_the_core() -> None:
     assert too_old is None or isinstance(too_old, Unreadable)
     assert event_of(part.read(record(b"junk"), NOW_MS)) is None
     assert event_of(part.read(record(None), NOW_MS)) is None
+
+
+def test_what_a_record_is_read_as_is_known_before_it_is_read() -> None:
+    """By its topic, after a hop by what the hop says, and an order or a word that is not known here as nothing."""
+    part = intake()
+    for event, topic in EVENTS:
+        first = record(event, topic, ELSEWHERE)
+        _, landed = after_hop(part, first)
+        assert part.kind_of(first) is not None
+        assert part.kind_of(landed) is part.kind_of(first)
+        older = [header for header in landed.headers if header[0] != "reroute-kind"]
+        assert part.kind_of(record(landed.value, landed.topic, headers=older)) is part.kind_of(first)
+    assert part.kind_of(order()) is None
+    assert part.kind_of(record(b"", NAMES.reroute, headers=[("reroute-kind", b"NEWS")])) is None

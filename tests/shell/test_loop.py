@@ -107,7 +107,7 @@ class Bench:
         for value in values:
             records.append(record(value, *PLUGS, self.sent, lease=lease))
             self.sent += 1
-            self.sent_bytes += len(value or b"")
+            self.sent_bytes += records[-1].size_bytes
         if not open_lease:
             self.log.leases.close([PLUGS], 0)
         self.loop.on_records(records)

@@ -112,12 +112,14 @@ def test_a_checkpoint_stands_beside_the_states() -> None:
 def test_a_changed_site_is_one_record_of_the_changelog() -> None:
     """As long as anything is known of it, its state stands under its own id."""
     withdrawn = Site("s-1", withdrawal=Stamp(7, "w"))
-    assert OUTBOX.states(3, withdrawn, NOW_MS, None) == [OUTBOX.state(3, withdrawn, NOW_MS)]
+    assert OUTBOX.states(3, withdrawn, NOW_MS, None, owes=False) == [OUTBOX.state(3, withdrawn, NOW_MS)]
 
 
 def test_an_erased_site_leaves_its_key_and_only_a_hash_stays() -> None:
     """A tombstone for its id; its withdrawal under the hash, with marks, in the same partition, and its id nowhere."""
-    gone, left = OUTBOX.states(3, Site("site-00001234", withdrawal=Stamp(7, "")), NOW_MS, imagined_bytes(MEDIAN))
+    gone, left = OUTBOX.states(
+        3, Site("site-00001234", withdrawal=Stamp(7, "")), NOW_MS, imagined_bytes(MEDIAN), owes=False
+    )
     key = erased_key("site-00001234", Rules().secret)
     assert gone == Produce(NAMES.state, b"site-00001234", None, [], 3)
     assert (left.topic, left.key, left.partition) == (NAMES.state, key.encode(), 3)
@@ -139,7 +141,7 @@ def test_the_version_that_was_asked_for_is_written() -> None:
 def test_what_a_newer_program_wrote_stays_in_a_state() -> None:
     """The state before is asked for what we do not know."""
     changed = replace(MEDIAN, withdrawal=Stamp(7, "w"))
-    (state,) = OUTBOX.states(0, changed, NOW_MS, imagined_bytes(MEDIAN))
+    (state,) = OUTBOX.states(0, changed, NOW_MS, imagined_bytes(MEDIAN), owes=False)
     assert state.value is not None
     assert (state.value[0], decode_site(state.value)) == (IMAGINED, changed)
     assert rows_of(state.value)[-2:] == surplus(MEDIAN)

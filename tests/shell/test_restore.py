@@ -203,7 +203,7 @@ def test_the_hash_of_an_erased_site_may_stand_in_any_partition(bench: Bench) -> 
     keys = ((f"s-{i}", erased_key(f"s-{i}", Rules().secret)) for i in range(99))
     site_id, key = next((s, key) for s, key in keys if task_of(s, 3) == 0 and task_of(key, 3) != 0)
     states = Outbox(bench.topics, CODEC, Rules(), "/test").states(
-        0, Site(site_id, withdrawal=Stamp(1, "")), NOW_MS, None
+        0, Site(site_id, withdrawal=Stamp(1, "")), NOW_MS, None, owes=False
     )
     bench.writer.begin(0, checkpoint={})
     for state in states:

@@ -31,7 +31,7 @@ def merge(store: Store, task: int, *sites: Site) -> None:
 def erase(store: Store, task: int, site_id: str) -> None:
     """Merge an erasure as a round does: what the changelog gets of it, by key."""
     site = Site(site_id, withdrawal=LEFT)
-    states = OUTBOX.states(task, site, NOW_MS, store.written(task, site_id))
+    states = OUTBOX.states(task, site, NOW_MS, store.written(task, site_id), owes=False)
     changed = {(state.key or b"").decode(): state.value or b"" for state in states}
     store.merge(task, {site_id: site}, changed, NOW_MS)
 
