@@ -53,6 +53,8 @@ TO_DO: Mapping[RejectCode, str] = {
     "home gets no pauses.",
     RejectCode.CRASHED: "Do not replay it: reading it ends the process. Keep its bytes for whoever maintains the "
     "processor, and have its event sent anew.",
+    RejectCode.UNPACKABLE: "Nothing of it is left here; it is still where it was read. Have the producer look at how "
+    "it compresses, and send the event anew.",
 }
 _PLACE = re.compile(r"(?:(.+)-)?([0-9]{1,6})@([0-9]{1,18})")
 
@@ -125,8 +127,8 @@ class Letter:
 
     @property
     def is_cut(self) -> bool:
-        """Whether only the beginning of the record was kept."""
-        return self.text("dlt-cut-from-bytes") is not None
+        """Whether only the beginning of the record was kept, or nothing."""
+        return self.text("dlt-cut-from-bytes") is not None or self.reason == RejectCode.UNPACKABLE
 
     def kind(self, names: TopicNames) -> Input | None:
         """What it was sent as; None for what is no input."""

@@ -16,12 +16,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from operator import methodcaller
 from typing import Any, Protocol, TypeVar, cast
 
 import structlog
 from confluent_kafka import (
-    TIMESTAMP_LOG_APPEND_TIME,
     Consumer,
     KafkaError,
     KafkaException,
@@ -33,7 +31,8 @@ from processor.shell.kafka_errors import is_refusal
 from processor.shell.leases import Lease, Leases
 from processor.shell.log_ends import LogEnds
 from processor.shell.membership import names_a_member
-from processor.shell.records import Headers, KafkaRefused, Partition, Record
+from processor.shell.reading import Unpackable, given_up, record_of
+from processor.shell.records import KafkaRefused, Partition, Record
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
@@ -46,7 +45,6 @@ REVOKE_WAIT_SECONDS = 5.0
 SEEK_TRIES_MAX = 100
 SEEK_PAUSE_SECONDS = 0.02
 WAKE_SECONDS = 0.002
-_HEADERS = methodcaller("headers")
 log = structlog.get_logger(__name__)
 
 
@@ -102,6 +100,7 @@ class PollThread:
         self._next: dict[Partition, int] = {}
         """Partitions that are delivered, and the next offset of each."""
         self._choked = False
+        self._unpackable = Unpackable()
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self.group_metadata: object | None = None
         """What the newest poll knew of our membership; None before the first assignment."""
@@ -222,40 +221,40 @@ class PollThread:
             self.has_joined = names_a_member(consumer.consumer_group_metadata())
         self.turns += 1
         if messages:
-            self._hand_over(messages)
+            self._hand_over(consumer, messages)
 
-    def _hand_over(self, messages: list[Message]) -> None:
+    def _hand_over(self, consumer: Consumer, messages: list[Message]) -> None:
         records: list[Record] = []
         size = 0
         for message in messages:
-            error = message.error()
-            if error is not None:
-                self._on_error(error, message)
-                continue
-            partition = cast("Partition", (message.topic(), message.partition()))
-            offset = cast("int", message.offset())
-            lease = self._leases.current(*partition)
-            if lease is None or offset < self._next.get(partition, offset + 1):
-                continue
-            self._next[partition] = offset + 1
-            kind, at_ms = message.timestamp()
-            record = Record(
-                topic=partition[0],
-                partition=partition[1],
-                offset=offset,
-                key=message.key(),
-                value=message.value(),
-                headers=_headers_of(message),
-                appended_ms=at_ms if kind == TIMESTAMP_LOG_APPEND_TIME else None,
-                lease=lease,
-            )
-            size += record.size_bytes
-            records.append(record)
+            record = self._read(consumer, message)
+            if record is not None:
+                size += record.size_bytes
+                records.append(record)
         if records:
             with self._backlog_lock:
                 self._backlog_records += len(records)
                 self._backlog_bytes += size
             self._listener.on_records(records)
+
+    def _read(self, consumer: Consumer, message: Message) -> Record | None:
+        """The record that came, unless it is not ours any more, or not the next one."""
+        place = cast("Partition", (message.topic(), message.partition()))
+        lease, position = self._leases.current(*place), self._next.get(place)
+        error = message.error()
+        if error is not None:
+            offset = None if position is None else self._unpackable.gives_up(message, place, position)
+            if offset is None or lease is None:
+                self._on_error(error, message)
+                return None
+            _seek(consumer, TopicPartition(*place, offset + 1))
+            self._next[place] = offset + 1
+            return given_up(place, offset, lease)
+        offset = cast("int", message.offset())
+        if lease is None or position is None or offset < position:
+            return None
+        self._next[place] = offset + 1
+        return record_of(message, offset, lease)
 
     def _breathe(self, consumer: Consumer) -> None:
         """Stop fetching while too much is handed over and not settled; go on at half of it."""
@@ -391,10 +390,3 @@ def _seek(consumer: Consumer, position: TopicPartition) -> None:
         else:
             return
     raise KafkaException(KafkaError(KafkaError._STATE, f"cannot seek {position.topic} [{position.partition}]"))
-
-
-def _headers_of(message: Message) -> Headers:
-    """None where a name is no UTF-8. The client raises then; called plainly, Python 3.11 lets that pass until later."""
-    with suppress(SystemError, UnicodeDecodeError):
-        return cast("Headers", _HEADERS(message) or [])
-    return []

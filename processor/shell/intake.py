@@ -137,8 +137,12 @@ class Intake:
 
     def read(self, record: Record, now_ms: int) -> Arrival:
         """Step 3: what the record says, whose it is, and when it was first read."""
+        if record.is_unpackable:
+            sentence = "the batch that holds the record is damaged, or too large once it is unpacked"
+            return self._unread(record, now_ms, Rejected(RejectCode.UNPACKABLE, sentence))
         if not self.crumb.mark(record):
-            return self._condemned(record, now_ms)
+            sentence = "reading the record ended the process three times; it was not read again"
+            return self._unread(record, now_ms, Rejected(RejectCode.CRASHED, sentence))
         if record.topic == self._names.reroute:
             return self._after_hop(record, now_ms)
         first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
@@ -150,12 +154,11 @@ class Intake:
         is_here = task is None or (task == record.partition and record.topic in self._colocated)
         return Arrival(source, first_read_ms, record.key, record.headers, said, task, is_here)
 
-    def _condemned(self, record: Record, now_ms: int) -> Arrival:
+    def _unread(self, record: Record, now_ms: int, why: Rejected) -> Arrival:
         """Nothing of it is read, not even where it came from before."""
         source = Source(record.topic, record.partition, record.offset)
         first_read_ms = now_ms if record.appended_ms is None else record.appended_ms
-        said = Rejected(RejectCode.CRASHED, "reading the record ended the process three times; it was not read again")
-        return Arrival(source, first_read_ms, record.key, record.headers, said, None, is_here=True)
+        return Arrival(source, first_read_ms, record.key, record.headers, why, None, is_here=True)
 
     def _after_hop(self, record: Record, now_ms: int) -> Arrival:
         hop = {name: value for name, value in record.headers if name.startswith(HOP_PREFIX)}

@@ -35,6 +35,8 @@ class Record(Struct, frozen=True):
     headers: Headers
     appended_ms: int | None
     lease: Lease
+    is_unpackable: bool = False
+    """Whether librdkafka could not unpack its batch: nothing is known of it but its place."""
 
     @property
     def size_bytes(self) -> int:

@@ -57,6 +57,8 @@ class RejectCode(StrEnum):
     BAD_ENROLMENT = "bad_enrolment"
     CRASHED = "crashed"
     """Reading it ended the process, again and again; see `shell/breadcrumb.py`."""
+    UNPACKABLE = "unpackable"
+    """The batch that it came in cannot be unpacked; see `shell/reading.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,20 @@ def test_a_hop_is_read_as_what_it_is_after_its_topic_was_renamed() -> None:
         assert "reroute-kind" in dict(hop.headers)
 
 
+def test_a_record_that_cannot_be_unpacked_is_a_dead_letter_where_it_stood() -> None:
+    """Nothing of it is kept but its place and the reason, on an input as on the way between tasks."""
+    for topic in (NAMES.plug_in, NAMES.reroute):
+        part = intake()
+        lost = structs.replace(record(None, topic, 1, 9, key=None), is_unpackable=True)
+        arrival = part.read(lost, NOW_MS)
+        assert isinstance(arrival.said, Rejected)
+        assert (arrival.said.code, arrival.task, arrival.is_here) == (RejectCode.UNPACKABLE, None, True)
+        letter = part.dead_letter(lost, arrival, arrival.said)
+        assert (letter.key, letter.value) == (None, None)
+        assert dict(letter.headers)["dlt-original-offset"] == b"9"
+        assert b"too large once it is unpacked" in (dict(letter.headers)["dlt-error-reason"] or b"")
+
+
 def test_a_hop_of_an_earlier_release_is_read_by_its_topic() -> None:
     """Hops that name no kind are on their way during an upgrade: their first topic tells it, as it did before."""
     for event, topic in EVENTS:
