@@ -62,6 +62,7 @@ lint: $(READY) ## Style, types and the direction of imports
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/reference.py --check
 	@$(BIN)/python docs/table.py --check
+	@$(BIN)/python docs/contract.py --check
 	@$(BIN)/python deploy/generate.py --check
 	@$(BIN)/python deploy/grafana/build.py --check
 

@@ -85,7 +85,7 @@ def npm_packages(folder: Path) -> Path:
     asked = [folder / "package.json", folder / "package-lock.json"]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in asked)).hexdigest()[:12]
     home = cache_folder().with_name(f"npm-{digest}")
-    whole = home / "installed"
+    whole = home / "node_modules"  # of that name, or packages in it do not find each other
     with kept_safe(home):
         if not whole.is_dir():
             with aside(home) as fresh:
@@ -96,5 +96,5 @@ def npm_packages(folder: Path) -> Path:
                     command, cwd=fresh, capture_output=True, text=True, timeout=_NPM_SECONDS, check=False
                 )
                 assert done.returncode == 0, f"npm ci failed for {folder.name}: {done.stderr[-600:]}"
-                shutil.move(fresh / "node_modules", whole)
+                (fresh / "node_modules").rename(whole)
     return whole

@@ -6,6 +6,7 @@ so a record that is sent again carries the same id. Source: CloudEvents 1.0, Kaf
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from urllib.parse import quote
 from zlib import crc32
 
 from processor.core.outputs import EnrolmentStatus, ModifiedSchedule, Outcome
@@ -60,7 +61,8 @@ def _headers(kind: Header, event_id: str, source: str, at_ms: int, subject: str 
 
 @lru_cache(maxsize=4)
 def _source(source: str) -> Header:
-    return ("ce_source", source.encode())
+    # The name of an installation may be any text; what no URI may have is escaped.
+    return ("ce_source", quote(source, safe="/:").encode())
 
 
 @lru_cache(maxsize=64)
